@@ -1,0 +1,1 @@
+"""What an artifact is: its manifest, descriptions, signatures, and how to check them without the engine."""

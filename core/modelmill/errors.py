@@ -1,0 +1,57 @@
+"""Every error that the engine and its plugins raise for a person to read."""
+
+from modelmill_artifacts.errors import ModelmillError
+
+__all__ = [
+    "ConfigError",
+    "ConvertError",
+    "MissingToolError",
+    "ModelmillError",
+    "PlanError",
+    "PluginError",
+    "SourceError",
+    "StepError",
+    "StoreError",
+]
+
+
+class ConfigError(ModelmillError):
+    """build.toml, or what the command line names, is wrong."""
+
+    exit_code = 2
+
+
+class ConvertError(ModelmillError):
+    """What a converter or quantizer was given cannot be converted: the one error that a plugin raises."""
+
+    exit_code = 2
+
+
+class SourceError(ModelmillError):
+    """A source cannot be resolved or fetched, or is not what the lock says."""
+
+    exit_code = 2
+
+
+class PlanError(ModelmillError):
+    """A target cannot be built as it is asked for."""
+
+    exit_code = 2
+
+
+class MissingToolError(ModelmillError):
+    """A step's tools are not installed; the sentence holds the command that installs them."""
+
+    exit_code = 2
+
+
+class PluginError(ModelmillError):
+    """A plugin breaks the contract; the sentence names its distribution and version."""
+
+
+class StepError(ModelmillError):
+    """A step crashed, hung or was killed; the sentence names step, plugin and log."""
+
+
+class StoreError(ModelmillError):
+    """The store cannot be read or written."""

@@ -1,0 +1,40 @@
+"""Every hook that a plugin may implement: each an offer of records that build.toml picks by name."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pluggy
+
+from modelmill.types import Converter, Format, HardwareProfile, Quantizer, Source
+
+hookspec = pluggy.HookspecMarker("modelmill")
+
+
+@hookspec
+def modelmill_formats() -> Iterable[Format]:
+    """The formats that this plugin owns."""
+    return ()
+
+
+@hookspec
+def modelmill_converters() -> Iterable[Converter[Any]]:
+    """Ways from one format to another."""
+    return ()
+
+
+@hookspec
+def modelmill_quantizers() -> Iterable[Quantizer[Any]]:
+    """Ways to make a model of one format smaller."""
+    return ()
+
+
+@hookspec
+def modelmill_sources() -> Iterable[Source]:
+    """Ways to reach a checkpoint, by URI scheme."""
+    return ()
+
+
+@hookspec
+def modelmill_hardware() -> Iterable[HardwareProfile]:
+    """Descriptions of device classes."""
+    return ()

@@ -1,0 +1,258 @@
+"""The values that cross between the engine and its plugins: frozen, and plain data."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+Options = TypeVar("Options")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tensor:
+    """One tensor of a model as its file's header describes it.
+
+    `dtype` is the format's own word (`BF16` in safetensors, `Q4_K` in GGUF). `shape` is row-major, outermost
+    dimension first, in every format (GGUF files list it the other way round).
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is known of a model (or of another input) without its weights; plain data that survives JSON.
+
+    Facts are read from headers for a source and predicted by `infer` for a step that has not run yet.
+    `config` is the model's own configuration: config.json's content for `huggingface`, and for every format
+    that a converter derives from it, that same content, so that later steps can predict from it.
+    `quantization` names the last lossy scheme that the values went through, also after they were widened again.
+    `details` is for what a format's own steps tell each other, under keys such as `tokenizer`.
+    """
+
+    format: str
+    scheme: str | None = None
+    architecture: str | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    tensors: tuple[Tensor, ...] = ()
+    files: Mapping[str, int] = field(default_factory=dict)
+    quantization: str | None = None
+    licence: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why a step cannot do what is asked, and what would work: one sentence, shown to a person at plan time."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What a step will take: bytes that it writes, bytes of memory at its peak, seconds on one core."""
+
+    bytes_out: int
+    peak_memory: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a step may use. None of it may influence a byte of the result; the conformance kit proves it."""
+
+    threads: int = 1
+    memory: int | None = None
+    scratch: Path = Path("/nonexistent")
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hardware:
+    """The fields of a hardware profile, by dotted name (`cpu.features`), values as the TOML has them.
+
+    A step sees only the fields that its record names in `uses_hardware`, so that editing another field
+    rebuilds nothing.
+    """
+
+    fields: Mapping[str, Any]
+
+    def only(self, names: Iterable[str]) -> "Hardware":
+        """The same profile with no other fields than these."""
+        return Hardware(fields={name: self.fields[name] for name in names if name in self.fields})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job(Generic[Options]):
+    """All that may influence the bytes of one step, and nothing else."""
+
+    source: Path
+    """The input model's folder, read-only; only the files that the record's `reads` match are there."""
+    inputs: Mapping[str, Path]
+    """Further named inputs, each a folder like `source`."""
+    out: Path
+    """An empty folder; what is left here is the result."""
+    scheme: str
+    """One of the record's schemes."""
+    options: Options
+    hardware: Hardware | None
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook(Generic[Options]):
+    """All that is known of a step before it runs; what `infer` and `estimate` are given.
+
+    `scheme` is None where a later step needs this step's format but no particular scheme: `infer` then
+    chooses the one that loses nothing, and says so in the facts that it returns.
+    """
+
+    facts: Facts
+    scheme: str | None
+    options: Options
+    inputs: Mapping[str, Facts] = field(default_factory=dict)
+    hardware: Hardware | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """A further input that a step takes beside its source: an importance matrix, a calibration text, an adapter."""
+
+    format: str
+    required: bool = False
+    reads: tuple[str, ...] = ("**",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Maker(Generic[Options]):
+    """What converters and quantizers have in common. Not offered by itself.
+
+    `run` does the work in a child process and raises ConvertError for bad input. `infer` and `estimate` are
+    pure, fast, need no tool, and run in the engine at plan time. `reads` are patterns (`fnmatch`, and `**`
+    for every file) of the source's files that the step sees. `tools` are the distributions that make the
+    bytes; they and all that they need enter the key. `requirement` is what to install where one is missing,
+    such as `modelmill[gguf]`. Raise `revision` when the same job gives other bytes than before. `replaces`
+    names the chain of records whose work a fused record does in one go, byte for byte.
+    """
+
+    name: str
+    schemes: tuple[str, ...]
+    options: type[Options]
+    run: Callable[[Job[Options]], None]
+    infer: Callable[[Outlook[Options]], Facts | Refusal]
+    estimate: Callable[[Outlook[Options], Facts], Estimate]
+    revision: int = 1
+    reads: tuple[str, ...] = ("**",)
+    inputs: Mapping[str, Input] = field(default_factory=dict)
+    tools: tuple[str, ...] = ()
+    requirement: str = ""
+    uses_hardware: tuple[str, ...] = ()
+    replaces: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Converter(Maker[Options]):
+    """Files of one format → files of another."""
+
+    takes: str
+    gives: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantizer(Maker[Options]):
+    """A model → the same model in the same format, smaller."""
+
+    format: str
+
+    @property
+    def takes(self) -> str:
+        """The format that it reads."""
+        return self.format
+
+    @property
+    def gives(self) -> str:
+        """The format that it writes."""
+        return self.format
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorData:
+    """One tensor with its bytes as the file has them, and a way to widen it to float32 values."""
+
+    tensor: Tensor
+    raw: memoryview
+    values: Callable[[], Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Format:
+    """Who owns a format says what a folder is, what is in it, and whether it is sound.
+
+    `detect`, `facts`, `validate` and `tensors` take the model's folder. `facts` and `validate` raise
+    ConvertError for a folder that is not sound. `facts` reads headers only. `artifact_path` names a result's
+    file in an artifact, given its path in the step's result, the project's name and the scheme. `usage` is
+    one shell command that runs an artifact, with `{path}` for its folder and `{file}` for its first file.
+    """
+
+    name: str
+    schemes: tuple[str, ...]
+    detect: Callable[[Path], bool]
+    facts: Callable[[Path], Facts]
+    validate: Callable[[Path], None]
+    tensors: Callable[[Path], Iterator[TensorData]] | None = None
+    artifact_path: Callable[[str, str, str], str] = lambda path, name, scheme: path  # noqa: ARG005
+    usage: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFile:
+    """A file that a source offers: its path in the checkpoint, its size, and its digest where it is known."""
+
+    path: str
+    size: int
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolution:
+    """What a URI stands for now: an exact revision, and its files.
+
+    `root` is the folder that holds the files where they lie on this machine already and are to be used in place.
+    """
+
+    revision: str
+    files: tuple[SourceFile, ...]
+    root: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Location:
+    """A source as build.toml names it: what follows the URI's scheme, a revision, and the folder it is relative to."""
+
+    uri: str
+    revision: str | None
+    base: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A way to reach checkpoints, picked by the URI's scheme.
+
+    `resolve(location, scratch)` may use the network and an empty scratch folder. `fetch(location, files,
+    out, scratch)` writes these files of the resolved revision into `out`; the engine checks the digests.
+    Both raise SourceError.
+    """
+
+    name: str
+    resolve: Callable[[Location, Path], Resolution]
+    fetch: Callable[[Location, tuple[SourceFile, ...], Path, Path], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HardwareProfile:
+    """A hardware profile that a plugin offers: its name and its TOML text, validated when it is loaded."""
+
+    name: str
+    toml: str
