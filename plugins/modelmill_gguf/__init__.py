@@ -1,0 +1,28 @@
+"""GGUF: the format of llama.cpp, and the ways into it, within it and out of it."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from modelmill import Converter, Format, Quantizer, hookimpl
+
+
+@hookimpl
+def modelmill_formats() -> Iterable[Format]:
+    """The format `gguf`."""
+    from modelmill_gguf import offers
+
+    return (offers.FORMAT,)
+
+
+@hookimpl
+def modelmill_converters() -> Iterable[Converter[Any]]:
+    """Ways into GGUF and out of it."""
+    from modelmill_gguf import offers
+
+    return (offers.FROM_HUGGINGFACE,)
+
+
+@hookimpl
+def modelmill_quantizers() -> Iterable[Quantizer[Any]]:
+    """Ways to make a GGUF model smaller."""
+    return ()
