@@ -2,7 +2,7 @@
 
 import pluggy
 
-from modelmill.errors import ConvertError, ModelmillError, SourceError
+from modelmill.errors import ConvertError, ModelmillError, RemoteError, SourceError
 from modelmill.output import create
 from modelmill.types import (
     Converter,
@@ -16,8 +16,15 @@ from modelmill.types import (
     Limits,
     Location,
     Outlook,
+    PackageJob,
+    Packager,
+    Publication,
+    Published,
+    Pulled,
+    PullJob,
     Quantizer,
     Refusal,
+    Remote,
     Resolution,
     Source,
     SourceFile,
@@ -40,8 +47,16 @@ __all__ = [
     "Location",
     "ModelmillError",
     "Outlook",
+    "PackageJob",
+    "Packager",
+    "Publication",
+    "Published",
+    "PullJob",
+    "Pulled",
     "Quantizer",
     "Refusal",
+    "Remote",
+    "RemoteError",
     "Resolution",
     "Source",
     "SourceError",

@@ -9,6 +9,7 @@ __all__ = [
     "ModelmillError",
     "PlanError",
     "PluginError",
+    "RemoteError",
     "SourceError",
     "StepError",
     "StoreError",
@@ -31,6 +32,10 @@ class SourceError(ModelmillError):
     """A source cannot be resolved or fetched, or is not what the lock says."""
 
     exit_code = 2
+
+
+class RemoteError(ModelmillError):
+    """A registry or another remote refuses, fails, or serves something other than what was published."""
 
 
 class PlanError(ModelmillError):

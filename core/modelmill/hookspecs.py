@@ -5,7 +5,7 @@ from typing import Any
 
 import pluggy
 
-from modelmill.types import Converter, Format, HardwareProfile, Quantizer, Source
+from modelmill.types import Converter, Format, HardwareProfile, Packager, Quantizer, Remote, Source
 
 hookspec = pluggy.HookspecMarker("modelmill")
 
@@ -37,4 +37,16 @@ def modelmill_sources() -> Iterable[Source]:
 @hookspec
 def modelmill_hardware() -> Iterable[HardwareProfile]:
     """Descriptions of device classes."""
+    return ()
+
+
+@hookspec
+def modelmill_packagers() -> Iterable[Packager[Any]]:
+    """Forms that deployment systems take."""
+    return ()
+
+
+@hookspec
+def modelmill_remotes() -> Iterable[Remote[Any]]:
+    """Places that releases are published to and pulled from, by URI scheme."""
     return ()
