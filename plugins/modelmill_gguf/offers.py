@@ -1,0 +1,1 @@
+"""The records that this plugin offers."""
