@@ -1,0 +1,47 @@
+"""Facts as compact JSON data, for the store and for digests."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from modelmill.types import Facts, Tensor
+
+
+def encode_facts(facts: Facts) -> dict[str, Any]:
+    """Facts as JSON data; a tensor is a list of name, dtype and shape."""
+    return {
+        "format": facts.format,
+        "scheme": facts.scheme,
+        "architecture": facts.architecture,
+        "config": dict(facts.config),
+        "tensors": [[tensor.name, tensor.dtype, list(tensor.shape)] for tensor in facts.tensors],
+        "files": dict(facts.files),
+        "quantization": facts.quantization,
+        "licence": facts.licence,
+        "details": dict(facts.details),
+    }
+
+
+def decode_facts(data: Mapping[str, Any]) -> Facts:
+    """Facts from `encode_facts`; raises KeyError, TypeError or ValueError for anything else."""
+    return Facts(
+        format=data["format"],
+        scheme=data["scheme"],
+        architecture=data["architecture"],
+        config=data["config"],
+        tensors=tuple(Tensor(name=name, dtype=dtype, shape=tuple(shape)) for name, dtype, shape in data["tensors"]),
+        files=data["files"],
+        quantization=data["quantization"],
+        licence=data["licence"],
+        details=data["details"],
+    )
+
+
+def parameters(facts: Facts) -> int:
+    """How many weights a model has."""
+    total = 0
+    for tensor in facts.tensors:
+        count = 1
+        for dimension in tensor.shape:
+            count *= dimension
+        total += count
+    return total

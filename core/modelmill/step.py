@@ -1,0 +1,221 @@
+"""What a step's child process runs: one job in on standard input, its outcome out on a descriptor of its own.
+
+`python -m modelmill.step EVENTS_FD` reads one line of JSON (see `encode_job`) and forks. The worker runs the
+plugin; the process that forked it guards it: when standard input ends, because the engine is gone or wants
+the step stopped, every process of the step is killed. When the worker is done, whatever it left running is
+killed too, and only then are the files hashed and brought to disk, so that nobody writes behind the digests.
+"""
+
+import contextlib
+import ctypes
+import importlib
+import json
+import os
+import select
+import signal
+import sys
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from modelmill.decode import decode, encode
+from modelmill.errors import ConvertError
+from modelmill.output import digests
+from modelmill.tree import tree
+from modelmill.types import Hardware, Job, Limits, Maker
+
+HOOKS = {"converter": "modelmill_converters", "quantizer": "modelmill_quantizers"}
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_CHUNK = 1 << 20
+
+
+def encode_job(module: str, kind: str, name: str, job: Job[Any]) -> dict[str, Any]:
+    """A job and the record that it is for, as JSON data for the child."""
+    return {
+        "module": module,
+        "kind": kind,
+        "name": name,
+        "source": str(job.source),
+        "inputs": {key: str(path) for key, path in job.inputs.items()},
+        "out": str(job.out),
+        "scheme": job.scheme,
+        "options": encode(job.options),
+        "hardware": None if job.hardware is None else dict(job.hardware.fields),
+        "limits": {
+            "threads": job.limits.threads,
+            "memory": job.limits.memory,
+            "scratch": str(job.limits.scratch),
+            "timeout": job.limits.timeout,
+        },
+    }
+
+
+def decode_job(data: Mapping[str, Any]) -> tuple[Maker[Any], Job[Any]]:
+    """Find the record that a job is for, in the plugin that offers it, and rebuild the job."""
+    maker = find(data["module"], data["kind"], data["name"])
+    limits = data["limits"]
+    job = Job(
+        source=Path(data["source"]),
+        inputs={key: Path(path) for key, path in data["inputs"].items()},
+        out=Path(data["out"]),
+        scheme=data["scheme"],
+        options=decode(maker.options, data["options"]),
+        hardware=None if data["hardware"] is None else Hardware(fields=data["hardware"]),
+        limits=Limits(
+            threads=limits["threads"],
+            memory=limits["memory"],
+            scratch=Path(limits["scratch"]),
+            timeout=limits["timeout"],
+        ),
+    )
+    return maker, job
+
+
+def find(module: str, kind: str, name: str) -> Maker[Any]:
+    """The record of this name that a plugin's module offers."""
+    offers = getattr(importlib.import_module(module), HOOKS[kind])()
+    maker: Maker[Any]
+    for maker in offers:
+        if maker.name == name:
+            return maker
+    raise LookupError(f"{module} offers no {kind} {name!r}")
+
+
+def main() -> None:
+    """Run one job; the exit status is 0 whenever the outcome was delivered."""
+    events = int(sys.argv[1])
+    os.set_inheritable(events, False)  # noqa: FBT003
+    line = _first_line(0)
+    if not line.endswith(b"\n"):
+        return
+    data = json.loads(line)
+    scratch = Path(data["limits"]["scratch"])
+    _linux_process_control(_PR_SET_CHILD_SUBREAPER, 1)
+    wake_read, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK) if hasattr(os, "pipe2") else _pipe()
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake_write)
+    worker = os.fork()
+    if worker == 0:
+        os.close(events)
+        _work(data, scratch)
+    status = _guard(worker, wake_read)
+    _kill_rest(worker)
+    if status is not None:
+        _deliver(events, _outcome(data, scratch, status))
+
+
+def _pipe() -> tuple[int, int]:
+    ends = os.pipe()
+    for end in ends:
+        os.set_blocking(end, False)
+    return ends
+
+
+def _first_line(descriptor: int) -> bytes:
+    line = b""
+    while not line.endswith(b"\n") and (data := os.read(descriptor, _CHUNK)):
+        line += data
+    return line
+
+
+def _work(data: Mapping[str, Any], scratch: Path) -> None:
+    """The worker: never returns."""
+    code = 1
+    try:
+        os.setpgid(0, 0)
+        _linux_process_control(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        maker, job = decode_job(data)
+        maker.run(job)
+        outcome: dict[str, Any] = {"event": "ran"}
+        code = 0
+    except ConvertError as error:
+        outcome = {"event": "refused", "message": str(error)}
+        code = 0
+    except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; the engine says whose it was
+        traceback.print_exc()
+        outcome = {"event": "raised", "type": type(error).__name__, "message": str(error)}
+        code = 0
+    finally:
+        if code == 0:
+            (scratch / "outcome.json").write_text(json.dumps(outcome))
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _guard(worker: int, wake: int) -> int | None:
+    """Wait for the worker and return its wait status; or, when standard input ends first, kill it: None."""
+    while True:
+        ready, _, _ = select.select([0, wake], [], [])
+        if 0 in ready and not os.read(0, _CHUNK):
+            _kill_group(worker)
+            os.waitpid(worker, 0)
+            return None
+        if wake in ready:
+            with contextlib.suppress(BlockingIOError):
+                os.read(wake, _CHUNK)
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return None
+            if pid == worker:
+                return status
+            if pid == 0:
+                break
+
+
+def _kill_group(worker: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(worker, signal.SIGKILL)
+
+
+def _kill_rest(worker: int) -> None:
+    """Kill what the worker left behind: its process group and, on Linux, whatever fell to us as subreaper."""
+    _kill_group(worker)
+    children = Path(f"/proc/self/task/{os.getpid()}/children")
+    while True:
+        with contextlib.suppress(OSError):
+            for pid in children.read_text().split():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            return
+
+
+def _outcome(data: Mapping[str, Any], scratch: Path, status: int) -> dict[str, Any]:
+    if os.WIFSIGNALED(status):
+        return {"event": "died", "signal": os.WTERMSIG(status)}
+    try:
+        outcome: dict[str, Any] = json.loads((scratch / "outcome.json").read_text())
+    except (OSError, ValueError):
+        return {"event": "exited", "status": os.waitstatus_to_exitcode(status)}
+    if outcome["event"] != "ran":
+        return outcome
+    out = Path(data["out"])
+    try:
+        files = tree(out, digests(scratch, out))
+    except (ConvertError, OSError) as error:
+        return {"event": "raised", "type": type(error).__name__, "message": str(error)}
+    return {"event": "done", "tree": [encode(file) for file in files]}
+
+
+def _deliver(events: int, outcome: Mapping[str, Any]) -> None:
+    with open(events, "wb", buffering=0) as file:
+        file.write(json.dumps(outcome).encode() + b"\n")
+
+
+def _linux_process_control(option: int, value: int) -> None:
+    """prctl(2): only Linux has it; elsewhere the guard alone watches over the worker."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+if __name__ == "__main__":
+    main()

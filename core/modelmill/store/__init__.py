@@ -1,0 +1,7 @@
+"""Results of steps by key, sources by digest: what is in the store is whole, or it is not there."""
+
+from modelmill.store.index import StatIndex
+from modelmill.store.locks import Lock
+from modelmill.store.store import Result, Store, Workspace
+
+__all__ = ["Lock", "Result", "StatIndex", "Store", "Workspace"]

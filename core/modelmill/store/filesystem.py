@@ -1,0 +1,106 @@
+"""The few file operations that the store's promises rest on: durable, atomic, copy-free where the system can."""
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import shutil
+import sys
+import uuid
+from pathlib import Path
+
+_FICLONE = 0x40049409  # Linux ioctl: share the extents of another file (btrfs, xfs, bcachefs)
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+
+
+def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Write a file so that a reader, or a crash, sees the old content or the new one."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if durable:
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def reflink_or_copy(source: Path, target: Path) -> None:
+    """Give `target` the bytes of `source` as a file of its own: by reflink where the file system can, else by copy."""
+    with source.open("rb") as reader, target.open("xb") as writer:
+        try:
+            fcntl.ioctl(writer.fileno(), _FICLONE, reader.fileno())
+        except OSError:
+            _copy(reader.fileno(), writer.fileno(), os.fstat(reader.fileno()).st_size)
+
+
+def _copy(reader: int, writer: int, size: int) -> None:
+    """Copy in the kernel where it can."""
+    done = 0
+    if hasattr(os, "copy_file_range"):
+        with contextlib.suppress(OSError):
+            while done < size and (count := os.copy_file_range(reader, writer, size - done, done, done)):
+                done += count
+    if done < size:
+        os.lseek(reader, done, os.SEEK_SET)
+        os.lseek(writer, done, os.SEEK_SET)
+        with os.fdopen(os.dup(reader), "rb") as source, os.fdopen(os.dup(writer), "wb") as target:
+            shutil.copyfileobj(source, target, 1 << 20)
+
+
+def link_or_symlink(source: Path, target: Path) -> None:
+    """Show `source` under another name: as a hard link, or as a symbolic link across file systems.
+
+    Hard links first: ONNX Runtime refuses external data that a symbolic link leads out of the model's folder.
+    """
+    try:
+        target.hardlink_to(source)
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
+            raise
+        target.symlink_to(source)
+
+
+def exchange(new: Path, old: Path) -> None:
+    """Put `new` in the place of `old` (a folder that may exist), and remove the old one.
+
+    Atomic where the kernel can exchange two names (Linux); elsewhere there is an instant in which `old` is
+    missing, never one in which it is mixed.
+    """
+    if not old.exists():
+        new.rename(old)
+    elif _rename_exchange(new, old):
+        shutil.rmtree(new)
+    else:
+        aside = old.with_name(f".{old.name}.{uuid.uuid4().hex}")
+        old.rename(aside)
+        new.rename(old)
+        shutil.rmtree(aside)
+    sync_folder(old.parent)
+
+
+def _rename_exchange(first: Path, second: Path) -> bool:
+    if sys.platform != "linux":
+        return False
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    if rename is None:
+        return False
+    return bool(
+        rename(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), ctypes.c_uint(_RENAME_EXCHANGE)) == 0
+    )

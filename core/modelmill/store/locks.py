@@ -1,0 +1,49 @@
+"""Locks between processes that vanish with their holder."""
+
+import fcntl
+import os
+from pathlib import Path
+
+
+class Lock:
+    """An exclusive advisory lock on a file (flock), shared with every child that inherits its descriptor."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    @property
+    def descriptor(self) -> int:
+        """The descriptor to hand to a child that shall hold the lock too."""
+        if self._descriptor is None:
+            raise ValueError(f"{self._path} is not locked")
+        return self._descriptor
+
+    def acquire(self) -> bool:
+        """Take the lock if nobody holds it; say whether it is ours now.
+
+        The file may be removed by its last holder between our open and our lock: then the lock is on a file
+        without a name, and we try again on the new one.
+        """
+        while True:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                os.close(descriptor)
+                return False
+            try:
+                if os.stat(self._path).st_ino == os.fstat(descriptor).st_ino:
+                    self._descriptor = descriptor
+                    return True
+            except FileNotFoundError:
+                pass
+            os.close(descriptor)
+
+    def release(self, *, remove: bool = False) -> None:
+        """Give the lock back, and remove its file first if asked."""
+        if self._descriptor is not None:
+            if remove:
+                self._path.unlink(missing_ok=True)
+            os.close(self._descriptor)
+            self._descriptor = None

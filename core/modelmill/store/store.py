@@ -1,0 +1,186 @@
+"""The folder that holds blobs by digest and results of steps by key."""
+
+import contextlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modelmill.decode import DecodeError, decode, encode
+from modelmill.errors import StoreError
+from modelmill.hashing import sha256_file
+from modelmill.store.filesystem import link_or_symlink, sync_folder, write_atomic
+from modelmill.store.index import StatIndex
+from modelmill.store.locks import Lock
+from modelmill.tree import OutFile
+
+_BLOB_TIME_NS = 946_684_800_000_000_000
+"""Every blob's mtime (2000-01-01): whoever writes to one by accident moves it, and stat alone shows it."""
+
+_FOLDERS = ("blobs/sha256", "steps", "facts", "tmp", "locks", "logs")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What a step made: its files, and the components of its key, kept so that a later build can be explained."""
+
+    key: str
+    files: tuple[OutFile, ...]
+    components: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workspace:
+    """A temporary folder of one running step, locked as long as anybody works in it."""
+
+    folder: Path
+    lock: Lock
+
+    @property
+    def out(self) -> Path:
+        """Where the step's result is made."""
+        return self.folder / "out"
+
+    @property
+    def scratch(self) -> Path:
+        """Where the step may write what it likes."""
+        return self.folder / "scratch"
+
+    def remove(self) -> None:
+        """Throw the folder away and give the lock back."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.lock.release(remove=True)
+
+
+class Store:
+    """Blobs lie as OCI lays them; a step's record is written last, by rename, after its blobs are on disk."""
+
+    def __init__(self, root: Path, warn: Callable[[str], None] = lambda message: None) -> None:  # noqa: ARG005
+        self.root = root.absolute()
+        self._warn = warn
+        try:
+            for folder in _FOLDERS:
+                (self.root / folder).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"{self.root}: the store cannot be made there ({error.strerror}); name another with --store"
+            ) from error
+        self.index = StatIndex(self.root / "index.json")
+
+    def blob(self, sha256: str) -> Path:
+        """Where a blob lies, or would lie."""
+        return self.root / "blobs" / "sha256" / sha256
+
+    def has_blob(self, sha256: str, size: int) -> bool:
+        """Whether a blob is there and its stat is as we left it. A changed one is removed, with a warning."""
+        path = self.blob(sha256)
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            return False
+        if status.st_size == size and status.st_mtime_ns == _BLOB_TIME_NS:
+            return True
+        self._warn(f"{path}: changed since it was stored, so it is thrown away and made again")
+        path.unlink(missing_ok=True)
+        return False
+
+    def adopt(self, path: Path, sha256: str, size: int) -> None:
+        """Move a finished file, already brought to disk, into the store under its digest."""
+        if self.has_blob(sha256, size):
+            path.unlink()
+            return
+        path.chmod(0o444)
+        os.utime(path, ns=(_BLOB_TIME_NS, _BLOB_TIME_NS))
+        path.replace(self.blob(sha256))
+
+    def result(self, key: str) -> Result | None:
+        """What the step of this key made, if it is here and whole; a damaged record is a miss with a warning."""
+        path = self.root / "steps" / f"{key}.json"
+        try:
+            data = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError):
+            self._warn(f"{path}: not readable, so the step is run again")
+            return None
+        try:
+            result = decode(Result, data)
+        except DecodeError:
+            self._warn(f"{path}: not a step's record, so the step is run again")
+            return None
+        if result.key != key or not all(self.has_blob(file.sha256, file.size) for file in result.files):
+            return None
+        return result
+
+    def add(self, key: str, out: Path, files: Iterable[OutFile], components: Mapping[str, Any]) -> Result:
+        """Take a step's files, already brought to disk, and then write its record."""
+        result = Result(key=key, files=tuple(files), components=components)
+        for file in result.files:
+            self.adopt(out / file.path, file.sha256, file.size)
+        sync_folder(self.root / "blobs" / "sha256")
+        data = json.dumps(encode(result), sort_keys=True).encode()
+        write_atomic(self.root / "steps" / f"{key}.json", data)
+        return result
+
+    def facts(self, digest: str) -> dict[str, Any] | None:
+        """Facts that were kept under a digest of what they were read from."""
+        try:
+            found: dict[str, Any] = json.loads((self.root / "facts" / f"{digest}.json").read_bytes())
+        except (OSError, ValueError):
+            return None
+        return found
+
+    def keep_facts(self, digest: str, facts: Mapping[str, Any]) -> None:
+        """Keep facts, which can be read again: a cache."""
+        write_atomic(self.root / "facts" / f"{digest}.json", json.dumps(facts).encode(), durable=False)
+
+    def lock(self, key: str) -> Lock:
+        """The lock that the builder of a key holds."""
+        return Lock(self.root / "locks" / key)
+
+    def log(self, key: str) -> Path:
+        """Where the output of the step of this key goes."""
+        return self.root / "logs" / f"{key}.log"
+
+    def workspace(self, name: str) -> Workspace:
+        """A fresh, locked temporary folder."""
+        folder = self.root / "tmp" / f"{name[:16]}-{uuid.uuid4().hex}"
+        lock = Lock(folder.with_name(f"{folder.name}.lock"))
+        if not lock.acquire():
+            raise StoreError(f"{folder}: the lock of a new folder is taken")
+        workspace = Workspace(folder=folder, lock=lock)
+        workspace.out.mkdir(parents=True)
+        workspace.scratch.mkdir()
+        return workspace
+
+    def sweep(self) -> int:
+        """Remove the temporary folders that nobody works in any more; return how many there were."""
+        count = 0
+        for path in sorted((self.root / "tmp").glob("*.lock")):
+            lock = Lock(path)
+            if not lock.acquire():
+                continue
+            folder = path.with_suffix("")
+            if folder.exists():
+                count += 1
+                shutil.rmtree(folder, ignore_errors=True)
+            lock.release(remove=True)
+        return count
+
+    def show(self, files: Iterable[OutFile], folder: Path) -> None:
+        """Lay blobs out as a folder for a step to read."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in files:
+            target = folder / file.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            link_or_symlink(self.blob(file.sha256), target)
+
+    def verify(self, sha256: str) -> bool:
+        """Read a blob again and say whether it is what its name says."""
+        with contextlib.suppress(FileNotFoundError):
+            return sha256_file(self.blob(sha256)) == sha256
+        return False
