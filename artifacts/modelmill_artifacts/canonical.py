@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from typing import Any
+
+from modelmill_artifacts.errors import ArtifactError
 
 
 def dumps(value: Any) -> bytes:
@@ -18,6 +21,22 @@ def pretty(value: Any) -> bytes:
     """Serialise for people: as `dumps`, but indented by two and ended by a newline. Equally deterministic."""
     text = json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
     return text.encode() + b"\n"
+
+
+def loads(data: bytes, where: str, form: Callable[[Any], bytes] = pretty) -> Any:
+    """Parse JSON that must be in the given byte form, so that no two files say the same.
+
+    That refuses duplicate keys, other spellings of a number and white space without a rule for each.
+    Raises ArtifactError, its sentence opened by `where`.
+    """
+    try:
+        value = json.loads(data)
+        same = form(value) == data
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(f"{where}: not a JSON document: {error}") from error
+    if not same:
+        raise ArtifactError(f"{where}: not in canonical form: its bytes are not what writing its content gives")
+    return value
 
 
 def sha256(value: Any) -> str:

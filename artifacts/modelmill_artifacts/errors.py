@@ -4,7 +4,8 @@
 class ModelmillError(Exception):
     """Something a person can act on: says which name in which file, what was found, what to do.
 
-    `exit_code` is what the command line ends with: 2 where the user's input is wrong, 1 where the work failed.
+    `exit_code` is what the command line ends with: 2 where the user's input is wrong, 1 where the work
+    failed.
     """
 
     exit_code = 1
