@@ -1,0 +1,47 @@
+"""Checkpoints in Hugging Face layout, for plugins: bounded reading, facts, and streaming safetensors out."""
+
+from modelmill.checkpoint.facts import dominant_dtype, facts, file_sizes
+from modelmill.checkpoint.folder import Checkpoint, Placed, find_tensors, open_checkpoint
+from modelmill.checkpoint.jsonfile import parse_object, read_bytes, read_object, read_text
+from modelmill.checkpoint.licence import read_licence, spdx
+from modelmill.checkpoint.pickles import is_pickle
+from modelmill.checkpoint.safetensors import (
+    DTYPE_BITS,
+    Entry,
+    read_header,
+    safetensors_size,
+    tensor_bytes,
+    write_safetensors,
+)
+from modelmill.checkpoint.sentencepiece import Piece, parse_sentencepiece
+from modelmill.checkpoint.tokenizer import AddedToken, Tokenizer, parse_tokenizer, read_tokenizer, summarize
+
+__all__ = [
+    "DTYPE_BITS",
+    "AddedToken",
+    "Checkpoint",
+    "Entry",
+    "Piece",
+    "Placed",
+    "Tokenizer",
+    "dominant_dtype",
+    "facts",
+    "file_sizes",
+    "find_tensors",
+    "is_pickle",
+    "open_checkpoint",
+    "parse_object",
+    "parse_sentencepiece",
+    "parse_tokenizer",
+    "read_bytes",
+    "read_header",
+    "read_licence",
+    "read_object",
+    "read_text",
+    "read_tokenizer",
+    "safetensors_size",
+    "spdx",
+    "summarize",
+    "tensor_bytes",
+    "write_safetensors",
+]

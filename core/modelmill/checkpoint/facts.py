@@ -1,0 +1,58 @@
+"""The facts of a checkpoint folder, read from headers and small files alone."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from modelmill.checkpoint.folder import find_tensors
+from modelmill.checkpoint.jsonfile import read_object
+from modelmill.checkpoint.licence import read_licence
+from modelmill.checkpoint.safetensors import tensor_bytes
+from modelmill.checkpoint.tokenizer import read_tokenizer, summarize
+from modelmill.errors import ConvertError
+from modelmill.types import Facts, Tensor
+
+
+def facts(folder: Path) -> Facts:
+    """What is known of a checkpoint without its weights. ConvertError for a folder that is not sound.
+
+    `scheme` is the dtype of most bytes. `quantization` is set for a checkpoint that says of itself that it is
+    quantized. `details["tokenizer"]` is the tokenizer's summary, None where the folder has no tokenizer.
+    """
+    config = read_object(folder / "config.json")
+    if "auto_map" in config:
+        raise ConvertError(
+            "config.json: auto_map asks for Python code of the checkpoint's own, which is never run; "
+            "use a checkpoint whose architecture transformers has itself"
+        )
+    placed = find_tensors(folder)
+    tensors = tuple(sorted((at.entry.tensor for at in placed.values()), key=lambda tensor: tensor.name))
+    architectures = config.get("architectures")
+    architecture = architectures[0] if isinstance(architectures, list) and architectures else None
+    quantized = config.get("quantization_config")
+    tokenizer = read_tokenizer(folder)
+    return Facts(
+        format="huggingface",
+        scheme=dominant_dtype(tensors),
+        architecture=architecture if isinstance(architecture, str) else None,
+        config=config,
+        tensors=tensors,
+        files=file_sizes(folder),
+        quantization=str(quantized.get("quant_method", "unknown")) if isinstance(quantized, dict) else None,
+        licence=read_licence(folder),
+        details={"tokenizer": summarize(tokenizer) if tokenizer else None},
+    )
+
+
+def dominant_dtype(tensors: Sequence[Tensor]) -> str | None:
+    """The dtype that most bytes of these tensors have; None without tensors."""
+    sizes: Counter[str] = Counter()
+    for tensor in tensors:
+        sizes[tensor.dtype] += tensor_bytes(tensor)
+    return max(sorted(sizes), key=lambda dtype: sizes[dtype], default=None)
+
+
+def file_sizes(folder: Path) -> dict[str, int]:
+    """Every file of a folder by its POSIX path, with its size."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in paths}

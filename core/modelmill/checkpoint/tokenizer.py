@@ -1,0 +1,244 @@
+"""A checkpoint's tokenizer as data: the vocabulary for converters, and a summary that predicts from it.
+
+Read from `tokenizer.json` (the tokenizers library's serialisation), `tokenizer_config.json`,
+`added_tokens.json`, `chat_template.jinja` and sentencepiece's `tokenizer.model`.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from modelmill.checkpoint.jsonfile import (
+    CONFIG_LIMIT,
+    TOKENIZER_LIMIT,
+    read_bytes,
+    read_object,
+    read_text,
+)
+from modelmill.checkpoint.sentencepiece import Piece, parse_sentencepiece
+from modelmill.errors import ConvertError
+
+MAX_TOKENS = 4_000_000
+"""Ids above this are no vocabulary; it bounds what an id in a file can make anyone allocate."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddedToken:
+    """A token beside the model's own vocabulary, matched in the text before it is split."""
+
+    id: int
+    content: str
+    special: bool
+    normalized: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokenizer:
+    """What a checkpoint's tokenizer files say.
+
+    `tokens` is tokenizer.json's model vocabulary by id, without `added`. `pieces` is `tokenizer.model`.
+    `definition` is tokenizer.json without vocabulary, merges and added tokens; `config` is
+    tokenizer_config.json without the added tokens and the chat template.
+    """
+
+    model: str | None
+    tokens: Mapping[int, str] = field(default_factory=dict)
+    merges: tuple[tuple[str, str], ...] = ()
+    added: tuple[AddedToken, ...] = ()
+    pieces: tuple[Piece, ...] = ()
+    definition: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    chat_template: str | None = None
+
+
+def read_tokenizer(folder: Path) -> Tokenizer | None:
+    """The tokenizer of a checkpoint; None where it has none. ConvertError for files that are not sound."""
+    definition: dict[str, Any] = {}
+    config: dict[str, Any] = {}
+    pieces: tuple[Piece, ...] = ()
+    if (folder / "tokenizer.json").is_file():
+        definition = read_object(folder / "tokenizer.json", TOKENIZER_LIMIT)
+    if (folder / "tokenizer_config.json").is_file():
+        config = read_object(folder / "tokenizer_config.json", CONFIG_LIMIT)
+    if (folder / "tokenizer.model").is_file():
+        data = read_bytes(folder / "tokenizer.model", TOKENIZER_LIMIT)
+        pieces = parse_sentencepiece(data, "tokenizer.model")
+    if not definition and not pieces:
+        return None
+    template = _chat_template(folder, config)
+    return parse_tokenizer(definition, config, pieces, template, _added_tokens_file(folder))
+
+
+def parse_tokenizer(
+    definition: Mapping[str, Any],
+    config: Mapping[str, Any],
+    pieces: tuple[Piece, ...] = (),
+    chat_template: str | None = None,
+    more: Mapping[str, int] | None = None,
+) -> Tokenizer:
+    """The same from files' contents; `more` is added_tokens.json. ConvertError for content of other shapes."""
+    model = definition.get("model", {})
+    if not isinstance(model, dict):
+        raise ConvertError("tokenizer.json: its model is not an object")
+    added = _added(definition, config, more or {})
+    taken = {token.id for token in added}
+    vocabulary = _vocabulary(model)
+    return Tokenizer(
+        model=model.get("type") if definition else None,
+        tokens={at: token for at, token in sorted(vocabulary.items()) if at not in taken},
+        merges=_merges(model.get("merges", [])),
+        added=added,
+        pieces=pieces,
+        definition={
+            **{key: value for key, value in definition.items() if key not in ("model", "added_tokens")},
+            "model": {key: value for key, value in model.items() if key not in ("vocab", "merges")},
+        },
+        config={key: value for key, value in config.items() if key not in ("added_tokens_decoder", "chat_template")},
+        chat_template=chat_template,
+    )
+
+
+def summarize(tokenizer: Tokenizer) -> dict[str, Any]:
+    """What a converter needs to predict a tokenizer's size in another format, without the vocabulary.
+
+    Plain data. `normal` counts the ids of the model's vocabulary that no added token takes, and the UTF-8
+    bytes of their tokens as tokenizer.json spells them; `pieces` does the same for `tokenizer.model`;
+    `merges` has the bytes of each pair joined with one space. `size` is the highest id plus one, `gaps` are
+    the ranges [first, end) of ids below it that no token has.
+    """
+    added = {token.id for token in tokenizer.added}
+    ids = added | tokenizer.tokens.keys() | set(range(len(tokenizer.pieces)))
+    pieces = [piece.text for at, piece in enumerate(tokenizer.pieces) if at not in added]
+    return {
+        "model": tokenizer.model,
+        "normal": _total(tokenizer.tokens.values()),
+        "merges": _total(f"{left} {right}" for left, right in tokenizer.merges),
+        "pieces": _total(pieces) if tokenizer.pieces else None,
+        "size": max(ids, default=-1) + 1,
+        "gaps": _gaps(sorted(ids)),
+        "added_tokens": [
+            {
+                "id": token.id,
+                "content": token.content,
+                "special": token.special,
+                "normalized": token.normalized,
+            }
+            for token in tokenizer.added
+        ],
+        "definition": dict(tokenizer.definition),
+        "pre": pre_digest(tokenizer.definition),
+        "config": dict(tokenizer.config),
+        "chat_template": tokenizer.chat_template,
+    }
+
+
+def pre_digest(definition: Mapping[str, Any]) -> str:
+    """The sha256 of how a tokenizer prepares text before its model sees it: normalizer and pre-tokenizer."""
+    parts = {key: definition.get(key) for key in ("normalizer", "pre_tokenizer")}
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _total(texts: Iterable[str]) -> dict[str, int]:
+    sizes = [len(text.encode()) for text in texts]
+    return {"count": len(sizes), "bytes": sum(sizes)}
+
+
+def _gaps(ids: list[int]) -> list[list[int]]:
+    edges = [-1, *ids]
+    return [[a + 1, b] for a, b in zip(edges, ids, strict=False) if b > a + 1]
+
+
+def _vocabulary(model: Mapping[str, Any]) -> dict[int, str]:
+    vocabulary = model.get("vocab", {})
+    if isinstance(vocabulary, list):  # Unigram: [[token, score], …]
+        try:
+            pairs = [(token, at) for at, (token, _) in enumerate(vocabulary)]
+        except (TypeError, ValueError):
+            raise ConvertError("tokenizer.json: its vocabulary is not a list of token and score") from None
+    elif isinstance(vocabulary, dict):
+        pairs = list(vocabulary.items())
+    else:
+        raise ConvertError("tokenizer.json: its model has no vocabulary")
+    found: dict[int, str] = {}
+    for token, at in pairs:
+        _check_id(token, at, "tokenizer.json")
+        if at in found:
+            raise ConvertError(f"tokenizer.json: the tokens {found[at]!r} and {token!r} have the same id {at}")
+        found[at] = token
+    return found
+
+
+def _check_id(token: Any, at: Any, file: str) -> None:
+    if not isinstance(token, str) or type(at) is not int or not 0 <= at < MAX_TOKENS:
+        raise ConvertError(f"{file}: {token!r:.80} → {at!r:.20} is not a token and an id below {MAX_TOKENS:,}")
+    try:
+        token.encode()
+    except UnicodeEncodeError:
+        raise ConvertError(f"{file}: token {at} holds half of a surrogate pair") from None
+
+
+def _merges(merges: Any) -> tuple[tuple[str, str], ...]:
+    """Both spellings: "a b", and since tokenizers 0.20 ["a", "b"], where a part may hold a space."""
+    found: list[tuple[str, str]] = []
+    for merge in merges if isinstance(merges, list) else (merges,):
+        parts = merge.split(" ") if isinstance(merge, str) else merge
+        if not (isinstance(parts, list) and len(parts) == 2 and all(isinstance(part, str) for part in parts)):  # noqa: PLR2004
+            raise ConvertError(f"tokenizer.json: {merge!r:.80} is not a merge of two tokens")
+        found.append((parts[0], parts[1]))
+    return tuple(found)
+
+
+def _added(definition: Mapping[str, Any], config: Mapping[str, Any], more: Mapping[str, int]) -> tuple[AddedToken, ...]:
+    found: dict[int, AddedToken] = {}
+    for content, at in more.items():
+        _check_id(content, at, "added_tokens.json")
+        found[at] = AddedToken(id=at, content=content, special=False, normalized=True)
+    decoder = config.get("added_tokens_decoder", {})
+    if not isinstance(decoder, dict) or not all(key.isdecimal() and len(key) < 10 for key in decoder):  # noqa: PLR2004 - int() stays cheap
+        raise ConvertError("tokenizer_config.json: added_tokens_decoder does not map ids to tokens")
+    listed = definition.get("added_tokens", [])
+    if not isinstance(listed, list):
+        raise ConvertError("tokenizer.json: added_tokens is not a list")
+    for key, entry in decoder.items():
+        token = _added_token(int(key), entry, "tokenizer_config.json")
+        found[token.id] = token
+    for entry in listed:
+        token = _added_token(entry.get("id") if isinstance(entry, dict) else None, entry, "tokenizer.json")
+        found[token.id] = token
+    return tuple(token for _, token in sorted(found.items()))
+
+
+def _added_token(at: Any, entry: Any, file: str) -> AddedToken:
+    if not isinstance(entry, dict):
+        raise ConvertError(f"{file}: {entry!r:.80} is not an added token")
+    content = entry.get("content")
+    _check_id(content, at, file)
+    return AddedToken(
+        id=at,
+        content=str(content),
+        special=bool(entry.get("special", False)),
+        normalized=bool(entry.get("normalized", True)),
+    )
+
+
+def _added_tokens_file(folder: Path) -> Mapping[str, int]:
+    path = folder / "added_tokens.json"
+    return read_object(path, CONFIG_LIMIT) if path.is_file() else {}
+
+
+def _chat_template(folder: Path, config: Mapping[str, Any]) -> str | None:
+    """The template that transformers would use: the file before the entry, `default` among several."""
+    path = folder / "chat_template.jinja"
+    if path.is_file():
+        return read_text(path, CONFIG_LIMIT)
+    template = config.get("chat_template")
+    if isinstance(template, list):
+        entries = [entry for entry in template if isinstance(entry, dict) and entry.get("name") == "default"]
+        template = entries[0].get("template") if entries else None
+    if template is not None and not isinstance(template, str):
+        raise ConvertError("tokenizer_config.json: chat_template is not text")
+    return template
