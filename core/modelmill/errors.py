@@ -9,6 +9,7 @@ __all__ = [
     "ModelmillError",
     "PlanError",
     "PluginError",
+    "RecipeError",
     "RemoteError",
     "SourceError",
     "StepError",
@@ -24,6 +25,12 @@ class ConfigError(ModelmillError):
 
 class ConvertError(ModelmillError):
     """What a converter or quantizer was given cannot be converted: the one error that a plugin raises."""
+
+    exit_code = 2
+
+
+class RecipeError(ModelmillError):
+    """A recipe is not one, or cannot say what type a tensor gets."""
 
     exit_code = 2
 
