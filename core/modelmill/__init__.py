@@ -2,7 +2,7 @@
 
 import pluggy
 
-from modelmill.errors import ConvertError, ModelmillError, RemoteError, SourceError
+from modelmill.errors import ConvertError, ModelmillError, RemoteError, SignError, SourceError
 from modelmill.output import create
 from modelmill.types import (
     Converter,
@@ -26,6 +26,7 @@ from modelmill.types import (
     Refusal,
     Remote,
     Resolution,
+    SignerOffer,
     Source,
     SourceFile,
     Tensor,
@@ -58,6 +59,8 @@ __all__ = [
     "Remote",
     "RemoteError",
     "Resolution",
+    "SignError",
+    "SignerOffer",
     "Source",
     "SourceError",
     "SourceFile",

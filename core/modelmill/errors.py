@@ -11,6 +11,7 @@ __all__ = [
     "PluginError",
     "RecipeError",
     "RemoteError",
+    "SignError",
     "SourceError",
     "StepError",
     "StoreError",
@@ -31,6 +32,12 @@ class ConvertError(ModelmillError):
 
 class RecipeError(ModelmillError):
     """A recipe is not one, or cannot say what type a tensor gets."""
+
+    exit_code = 2
+
+
+class SignError(ModelmillError):
+    """A key cannot be opened or does not sign."""
 
     exit_code = 2
 

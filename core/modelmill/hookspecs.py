@@ -5,7 +5,7 @@ from typing import Any
 
 import pluggy
 
-from modelmill.types import Converter, Format, HardwareProfile, Packager, Quantizer, Remote, Source
+from modelmill.types import Converter, Format, HardwareProfile, Packager, Quantizer, Remote, SignerOffer, Source
 
 hookspec = pluggy.HookspecMarker("modelmill")
 
@@ -49,4 +49,10 @@ def modelmill_packagers() -> Iterable[Packager[Any]]:
 @hookspec
 def modelmill_remotes() -> Iterable[Remote[Any]]:
     """Places that releases are published to and pulled from, by URI scheme."""
+    return ()
+
+
+@hookspec
+def modelmill_signers() -> Iterable[SignerOffer]:
+    """Ways to sign, by the scheme of the key's URI."""
     return ()

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from modelmill_artifacts.signature import Signer
+
 Options = TypeVar("Options")
 
 
@@ -242,10 +244,12 @@ class Source:
 
     `resolve(location, scratch)` may use the network and an empty scratch folder. `fetch(location, files,
     out, scratch)` writes these files of the resolved revision into `out`; the engine checks the digests.
-    Both raise SourceError.
+    Both raise SourceError. A `local` source is used where it lies (`Resolution.root`) and looked at in every
+    build; any other is resolved once, and the lock then stands for it.
     """
 
     name: str
+    local: bool = False
     resolve: Callable[[Location, Path], Resolution]
     fetch: Callable[[Location, tuple[SourceFile, ...], Path, Path], None]
 
@@ -357,3 +361,17 @@ class Remote(Generic[Options]):
     options: type[Options]
     publish: Callable[[Publication[Options]], Published]
     pull: Callable[[PullJob[Options]], Pulled]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignerOffer:
+    """A way to sign, picked by the scheme of `[sign] key`'s URI.
+
+    `open(key, base)` takes what follows `scheme:` and the folder that a relative path in it starts from, and
+    gives a signer. It and the signer raise SignError. `requirement` is what to install where a part of it is
+    missing, such as `modelmill[kms]`.
+    """
+
+    scheme: str
+    open: Callable[[str, Path], Signer]
+    requirement: str = ""
