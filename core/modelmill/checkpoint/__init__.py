@@ -1,5 +1,6 @@
 """Checkpoints in Hugging Face layout, for plugins: bounded reading, facts, and streaming safetensors out."""
 
+from modelmill.checkpoint.chat_template import check_chat_template
 from modelmill.checkpoint.facts import dominant_dtype, facts, file_sizes
 from modelmill.checkpoint.folder import Checkpoint, Placed, find_tensors, open_checkpoint
 from modelmill.checkpoint.jsonfile import parse_object, read_bytes, read_object, read_text
@@ -9,6 +10,7 @@ from modelmill.checkpoint.safetensors import (
     DTYPE_BITS,
     Entry,
     read_header,
+    read_metadata,
     safetensors_size,
     tensor_bytes,
     write_safetensors,
@@ -24,6 +26,7 @@ __all__ = [
     "Piece",
     "Placed",
     "Tokenizer",
+    "check_chat_template",
     "dominant_dtype",
     "facts",
     "file_sizes",
@@ -36,6 +39,7 @@ __all__ = [
     "read_bytes",
     "read_header",
     "read_licence",
+    "read_metadata",
     "read_object",
     "read_text",
     "read_tokenizer",

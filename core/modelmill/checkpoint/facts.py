@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from modelmill.checkpoint.chat_template import check_chat_template
 from modelmill.checkpoint.folder import find_tensors
 from modelmill.checkpoint.jsonfile import read_object
 from modelmill.checkpoint.licence import read_licence
@@ -31,6 +32,8 @@ def facts(folder: Path) -> Facts:
     architecture = architectures[0] if isinstance(architectures, list) and architectures else None
     quantized = config.get("quantization_config")
     tokenizer = read_tokenizer(folder)
+    if tokenizer and tokenizer.chat_template:
+        check_chat_template(tokenizer.chat_template)
     return Facts(
         format="huggingface",
         scheme=dominant_dtype(tensors),

@@ -65,6 +65,18 @@ def read_header(path: Path) -> dict[str, Entry]:
     ConvertError for a header that claims more than the file has, an unknown dtype, a size that does not
     follow from shape and dtype, and bytes that overlap or belong to nobody.
     """
+    data, size = _read(path)
+    return parse_header(data, size - 8 - len(data), path.name)
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The free text that a file's writer left in its header, such as `format`. The errors of `read_header`."""
+    data, _ = _read(path)
+    return _metadata(parse_object(data, f"{path.name}: the header"), path.name)
+
+
+def _read(path: Path) -> tuple[bytes, int]:
+    """A file's header and its whole size."""
     try:
         with path.open("rb") as file:
             size = path.stat().st_size
@@ -77,7 +89,14 @@ def read_header(path: Path) -> dict[str, Entry]:
         raise ConvertError(f"{path.name}: cannot be read: {error.strerror}") from None
     if len(data) != length:
         raise ConvertError(f"{path.name}: ends in the middle of its header; fetch it again")
-    return parse_header(data, size - 8 - length, path.name)
+    return data, size
+
+
+def _metadata(header: dict[str, Any], name: str) -> dict[str, str]:
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or any(not isinstance(value, str) for value in metadata.values()):
+        raise ConvertError(f"{name}: __metadata__ does not map names to text")
+    return metadata
 
 
 def _header_length(prefix: bytes, size: int, name: str) -> int:
@@ -97,9 +116,7 @@ def _header_length(prefix: bytes, size: int, name: str) -> int:
 def parse_header(data: bytes, room: int, name: str) -> dict[str, Entry]:
     """The entries of a header whose file has `room` bytes of tensors; the errors of `read_header`."""
     header = parse_object(data, f"{name}: the header")
-    metadata = header.pop("__metadata__", {})
-    if not isinstance(metadata, dict) or any(not isinstance(value, str) for value in metadata.values()):
-        raise ConvertError(f"{name}: __metadata__ does not map names to text")
+    _metadata(header, name)
     start = 8 + len(data)
     entries = [_entry(key, value, start, name) for key, value in header.items()]
     entries.sort(key=lambda entry: (entry.start, entry.end))
