@@ -1,0 +1,140 @@
+"""How the model families tokenize: their special tokens, their chat templates, and how they cut a text."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+LLAMA_2 = (
+    "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'assistant' %}"
+    "{{ ' ' + message['content'] + ' ' + eos_token }}{% else %}{{ '[INST] ' + message['content'] + ' [/INST]' }}"
+    "{% endif %}{% endfor %}"
+)
+LLAMA_3 = (
+    "{{ bos_token }}{% for message in messages %}{{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n'"
+    " + message['content'] + '<|eot_id|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"
+)
+GEMMA = (
+    "{{ bos_token }}{% for message in messages %}{{ '<start_of_turn>' + ('model' if message['role'] == 'assistant'"
+    " else message['role']) + '\n' + message['content'] + '<end_of_turn>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"
+)
+PHI_3 = (
+    "{% for message in messages %}{{ '<|' + message['role'] + '|>\n' + message['content'] + '<|end|>\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
+)
+QWEN_2_SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+LLAMA_3_SPLIT = QWEN_2_SPLIT.replace(r"|\p{N}|", r"|\p{N}{1,3}|")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """How one family of models tokenizes."""
+
+    bos: str | None
+    eos: str
+    unk: str | None = None
+    pad: str | None = None
+    first: tuple[str, ...] = ()
+    """Special tokens before the vocabulary, in the order of their ids."""
+    last: tuple[str, ...] = ()
+    """Special tokens after it."""
+    template: str
+    adds_bos: bool = False
+    tokenizer_class: str
+    pre_tokenizer: Mapping[str, Any] | None = None
+    normalizer: Mapping[str, Any] | None = None
+    dummy_prefix: bool = False
+
+
+def _split(pattern: str) -> dict[str, Any]:
+    """A pre-tokenizer that cuts by a pattern and then maps bytes to characters."""
+    return {
+        "type": "Sequence",
+        "pretokenizers": [
+            {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False},
+            {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False},
+        ],
+    }
+
+
+_SPACES = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
+
+FAMILIES: Mapping[str, Family] = {
+    "smollm": Family(
+        bos="<|im_start|>",
+        eos="<|im_end|>",
+        unk="<|endoftext|>",
+        pad="<|im_end|>",
+        first=("<|endoftext|>", "<|im_start|>", "<|im_end|>"),
+        template=CHATML,
+        tokenizer_class="GPT2Tokenizer",
+        pre_tokenizer={
+            "type": "Sequence",
+            "pretokenizers": [
+                {"type": "Digits", "individual_digits": True},
+                {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
+            ],
+        },
+    ),
+    "llama-3": Family(
+        bos="<|begin_of_text|>",
+        eos="<|eot_id|>",
+        last=("<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
+        template=LLAMA_3,
+        adds_bos=True,
+        tokenizer_class="PreTrainedTokenizerFast",
+        pre_tokenizer=_split(LLAMA_3_SPLIT),
+    ),
+    "qwen2": Family(
+        bos=None,
+        eos="<|im_end|>",
+        pad="<|endoftext|>",
+        last=("<|endoftext|>", "<|im_start|>", "<|im_end|>"),
+        template=CHATML,
+        tokenizer_class="Qwen2Tokenizer",
+        pre_tokenizer=_split(QWEN_2_SPLIT),
+        normalizer={"type": "NFC"},
+    ),
+    "llama-2": Family(
+        bos="<s>",
+        eos="</s>",
+        unk="<unk>",
+        first=("<unk>", "<s>", "</s>"),
+        template=LLAMA_2,
+        adds_bos=True,
+        tokenizer_class="LlamaTokenizer",
+        normalizer={"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"}, _SPACES]},
+        dummy_prefix=True,
+    ),
+    "phi-3": Family(
+        bos="<s>",
+        eos="<|endoftext|>",
+        unk="<unk>",
+        pad="<|endoftext|>",
+        first=("<unk>", "<s>", "</s>"),
+        last=("<|endoftext|>", "<|assistant|>", "<|system|>", "<|end|>", "<|user|>"),
+        template=PHI_3,
+        tokenizer_class="LlamaTokenizer",
+        normalizer={"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"}, _SPACES]},
+        dummy_prefix=True,
+    ),
+    "gemma": Family(
+        bos="<bos>",
+        eos="<eos>",
+        unk="<unk>",
+        pad="<pad>",
+        first=("<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "<start_of_turn>", "<end_of_turn>"),
+        template=GEMMA,
+        adds_bos=True,
+        tokenizer_class="GemmaTokenizer",
+        pre_tokenizer={"type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious", "invert": False},
+        normalizer=_SPACES,
+    ),
+}
