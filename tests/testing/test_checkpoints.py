@@ -19,9 +19,8 @@ def load(folder: Path) -> tuple[Any, dict[str, Any]]:
     import torch
     import transformers
 
-    model, report = transformers.AutoModelForCausalLM.from_pretrained(
-        folder, output_loading_info=True, dtype=torch.float32
-    )
+    auto: Any = transformers.AutoModelForCausalLM
+    model, report = auto.from_pretrained(folder, output_loading_info=True, dtype=torch.float32)
     return model, report
 
 
