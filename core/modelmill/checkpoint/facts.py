@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from modelmill.checkpoint.chat_template import check_chat_template
+from modelmill.checkpoint.card import read_card
 from modelmill.checkpoint.folder import find_tensors
 from modelmill.checkpoint.jsonfile import read_object
 from modelmill.checkpoint.licence import read_licence
@@ -18,7 +19,8 @@ def facts(folder: Path) -> Facts:
     """What is known of a checkpoint without its weights. ConvertError for a folder that is not sound.
 
     `scheme` is the dtype of most bytes. `quantization` is set for a checkpoint that says of itself that it is
-    quantized. `details["tokenizer"]` is the tokenizer's summary, None where the folder has no tokenizer.
+    quantized. `details["tokenizer"]` is the tokenizer's summary, None where the folder has no tokenizer;
+    `details["card"]` is the front matter of the model card, `details["generation"]` is generation_config.json.
     """
     config = read_object(folder / "config.json")
     if "auto_map" in config:
@@ -43,7 +45,11 @@ def facts(folder: Path) -> Facts:
         files=file_sizes(folder),
         quantization=str(quantized.get("quant_method", "unknown")) if isinstance(quantized, dict) else None,
         licence=read_licence(folder),
-        details={"tokenizer": summarize(tokenizer) if tokenizer else None},
+        details={
+            "tokenizer": summarize(tokenizer) if tokenizer else None,
+            "card": read_card(folder),
+            "generation": read_object(generation) if generation.is_file() else {},
+        },
     )
 
 
