@@ -215,9 +215,7 @@ def _alignment(cursor: _Cursor, fields: Mapping[str, Field]) -> int:
     return found
 
 
-def _placed(
-    cursor: _Cursor, entries: list[_Entry], alignment: int, data_start: int
-) -> tuple[TensorInfo, ...]:
+def _placed(cursor: _Cursor, entries: list[_Entry], alignment: int, data_start: int) -> tuple[TensorInfo, ...]:
     seen: set[str] = set()
     for entry in entries:
         if entry.name in seen:

@@ -38,18 +38,14 @@ def file_size(metadata: int, tensors: Sequence[Tensor], alignment: int = DEFAULT
     return data_start(metadata, tensors, alignment) + data
 
 
-def header_bytes(
-    fields: Sequence[Field], tensors: Sequence[Tensor], alignment: int = DEFAULT_ALIGNMENT
-) -> bytes:
+def header_bytes(fields: Sequence[Field], tensors: Sequence[Tensor], alignment: int = DEFAULT_ALIGNMENT) -> bytes:
     """Everything that stands before the tensor data, padding included."""
     parts = [MAGIC, struct.pack("<IQQ", _VERSION, len(tensors), len(fields)), *map(packed, fields)]
     offset = 0
     for tensor in tensors:
         name = tensor.name.encode()
         if len(name) > MAX_NAME:
-            raise ConvertError(
-                f"Tensor {tensor.name!r} cannot be stored: GGUF holds {MAX_NAME} bytes of a name."
-            )
+            raise ConvertError(f"Tensor {tensor.name!r} cannot be stored: GGUF holds {MAX_NAME} bytes of a name.")
         count = len(tensor.shape)
         parts.append(pack_string(name))
         parts.append(struct.pack(f"<I{count}Q", count, *reversed(tensor.shape)))

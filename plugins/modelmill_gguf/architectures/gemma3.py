@@ -1,0 +1,78 @@
+"""gemma3: Gemma 3's text model: norms around each half of a layer, and five layers with a window to one without."""
+
+from modelmill_gguf.architectures import common
+from modelmill_gguf.architectures.table import (
+    EMBEDDINGS,
+    Architecture,
+    Change,
+    Rule,
+    attention,
+    gated_mlp,
+    layer,
+)
+from modelmill_gguf.fields import Field, float32, uint32
+from modelmill_gguf.hyperparameters import Hyperparameters, number
+
+_PATTERN = 6  # fixed in llama.cpp: every sixth layer attends to everything
+
+
+def _norm(source: str, name: str, shape: str = "width") -> tuple[Rule, ...]:
+    return layer(source, name, shape, change=Change.PLUS_ONE)
+
+
+def gemma3_fields(model: Hyperparameters) -> list[Field]:
+    """The common metadata, the window, and the soft cap where there is one."""
+    fields = [
+        *common.sizes("gemma3", model),
+        *common.rope("gemma3", model),
+        *common.head_lengths("gemma3", model),
+        uint32("gemma3.attention.sliding_window", int(number(model.config["sliding_window"], "sliding_window"))),
+    ]
+    if cap := model.config.get("final_logit_softcapping"):
+        fields.append(float32("gemma3.final_logit_softcapping", number(cap, "final_logit_softcapping")))
+    return fields
+
+
+def refuse(model: Hyperparameters) -> str | None:
+    """What llama.cpp's gemma3 cannot express."""
+    if model.config.get("attn_logit_softcapping"):
+        return "llama.cpp's gemma3 has no soft cap on attention"
+    kinds = model.config.get("layer_types")
+    pattern = ["sliding_attention" if (at + 1) % _PATTERN else "full_attention" for at in range(model.layers)]
+    if kinds is not None and kinds != pattern:
+        return "llama.cpp's gemma3 has full attention in every sixth layer only"
+    return None
+
+
+GEMMA3 = Architecture(
+    name="gemma3",
+    classes=("Gemma3ForCausalLM",),
+    rules=(
+        EMBEDDINGS[0],
+        Rule(source="model.norm.weight", name="output_norm.weight", shape=("width",), change=Change.PLUS_ONE),
+        EMBEDDINGS[2],
+        *_norm("input_layernorm", "attn_norm"),
+        *_norm("post_attention_layernorm", "post_attention_norm"),
+        *_norm("pre_feedforward_layernorm", "ffn_norm"),
+        *_norm("post_feedforward_layernorm", "post_ffw_norm"),
+        *_norm("self_attn.q_norm", "attn_q_norm", "head"),
+        *_norm("self_attn.k_norm", "attn_k_norm", "head"),
+        *attention(),
+        *gated_mlp(),
+    ),
+    fields=gemma3_fields,
+    defaults={
+        "max_position_embeddings": 131_072,
+        "rms_norm_eps": 1e-6,
+        "head_dim": 256,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 4,
+        "vocab_size": 262_208,
+        "sliding_window": 4096,
+        "rope_theta": 1_000_000.0,
+        "rope_local_base_freq": 10_000.0,
+    },
+    refuse=refuse,
+    tied_by_default=True,
+    drops=("<image_soft_token>",),
+)

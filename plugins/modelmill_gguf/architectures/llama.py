@@ -1,0 +1,67 @@
+"""llama: Llama 2 and 3.x, SmolLM2, Mistral, and everything else with their class."""
+
+from math import pi
+
+from modelmill_gguf.architectures import common
+from modelmill_gguf.architectures.table import EMBEDDINGS, Architecture, Extra, attention, gated_mlp, norms
+from modelmill_gguf.fields import Field, uint32
+from modelmill_gguf.precision import rounded
+from modelmill_gguf.hyperparameters import Hyperparameters, number
+
+DEFAULTS = {"max_position_embeddings": 2048, "rms_norm_eps": 1e-6, "rope_theta": 10_000.0}
+
+
+def llama_fields(name: str, model: Hyperparameters) -> list[Field]:
+    """The metadata of llama and of its variants."""
+    return [
+        *common.sizes(name, model),
+        *common.rope(name, model),
+        *common.head_lengths(name, model),
+        uint32(f"{name}.vocab_size", model.vocabulary),
+        uint32(f"{name}.rope.dimension_count", model.head),
+    ]
+
+
+def frequency_factors(model: Hyperparameters) -> tuple[Extra, ...]:
+    """Llama 3.1's stretching of the rotary embedding, as the factors that ggml divides the frequencies by.
+
+    Source: transformers' `_compute_llama3_parameters`. The frequencies are computed in single precision, as
+    there, because the comparison with the wavelengths decides on them.
+    """
+    if model.rope.get("rope_type") != "llama3":
+        return ()
+    factor = number(model.rope.get("factor", 8.0), "factor")
+    low = number(model.rope.get("low_freq_factor", 1.0), "low_freq_factor")
+    high = number(model.rope.get("high_freq_factor", 4.0), "high_freq_factor")
+    original = number(model.rope.get("original_max_position_embeddings", 8192), "original_max_position_embeddings")
+    factors = []
+    for at in range(0, model.head, 2):
+        frequency = rounded(1.0 / rounded(model.rope_base ** rounded(at / model.head)))
+        wavelength = rounded(2 * pi / frequency)
+        if wavelength < original / high:
+            factors.append(1.0)
+        elif wavelength > original / low:
+            factors.append(factor)
+        else:
+            smooth = rounded(rounded(rounded(original / wavelength) - low) / (high - low))
+            factors.append(rounded(1 / rounded(rounded(rounded(1 - smooth) / factor) + smooth)))
+    return (Extra(name="rope_freqs.weight", values=tuple(factors)),)
+
+
+def refuse(model: Hyperparameters) -> str | None:
+    """A mixture of experts comes under the same class names in some checkpoints."""
+    if model.config.get("num_local_experts"):
+        return "a mixture of experts is not supported"
+    return None
+
+
+LLAMA = Architecture(
+    name="llama",
+    classes=("LlamaForCausalLM", "MistralForCausalLM"),
+    rules=(*EMBEDDINGS, *norms(), *attention(permuted=True), *gated_mlp()),
+    fields=lambda model: llama_fields("llama", model),
+    defaults=DEFAULTS,
+    extras=frequency_factors,
+    refuse=refuse,
+    says_space_prefix=True,
+)

@@ -1,0 +1,87 @@
+"""phi3: Phi-3, Phi-3.5 and Phi-4-mini: joined projections, and factors for long contexts."""
+
+from math import log, sqrt
+
+from modelmill import ConvertError
+from modelmill_gguf.architectures import common
+from modelmill_gguf.architectures.table import EMBEDDINGS, Architecture, Extra, layer, norms
+from modelmill_gguf.fields import Field, float32, uint32
+from modelmill_gguf.hyperparameters import Hyperparameters, number
+
+
+def _rotated(model: Hyperparameters) -> int:
+    share = model.rope.get("partial_rotary_factor", model.config.get("partial_rotary_factor", 1.0))
+    return int(number(share, "partial_rotary_factor") * model.width) // model.heads
+
+
+def _original_context(model: Hyperparameters) -> int:
+    found = model.rope.get("original_max_position_embeddings")
+    if found is None:
+        found = model.config.get("original_max_position_embeddings", model.context)
+    return int(number(found, "original_max_position_embeddings"))
+
+
+def phi3_fields(model: Hyperparameters) -> list[Field]:
+    """The common metadata; a window of zero tells llama.cpp that there is none."""
+    window = model.config.get("sliding_window") or 0
+    fields = [
+        *common.sizes("phi3", model),
+        uint32("phi3.rope.scaling.original_context_length", _original_context(model)),
+        uint32("phi3.rope.dimension_count", _rotated(model)),
+        float32("phi3.rope.freq_base", model.rope_base),
+        uint32("phi3.attention.sliding_window", int(number(window, "sliding_window"))),
+    ]
+    if model.rope.get("long_factor"):
+        fields.append(float32("phi3.rope.scaling.attn_factor", _attention_factor(model)))
+    return fields
+
+
+def _attention_factor(model: Hyperparameters) -> float:
+    """Source: Phi-3's `Phi3LongRoPEScaledRotaryEmbedding` and its yarn sibling."""
+    original = _original_context(model)
+    scale = model.context / original
+    if scale <= 1:
+        return 1.0
+    if model.rope.get("rope_type") == "yarn":
+        return 0.1 * log(scale) + 1.0
+    return sqrt(1 + log(scale) / log(original))
+
+
+def long_factors(model: Hyperparameters) -> tuple[Extra, ...]:
+    """The factors of the rotary embedding below and above the original context."""
+    if not model.rope.get("long_factor"):
+        return ()
+    found = []
+    for name in ("long", "short"):
+        values = model.rope.get(f"{name}_factor")
+        if not isinstance(values, list) or len(values) * 2 != _rotated(model):
+            raise ConvertError(f"config.json: {name}_factor of rope_scaling must list {_rotated(model) // 2} numbers.")
+        factors = tuple(number(value, f"{name}_factor") for value in values)
+        found.append(Extra(name=f"rope_factors_{name}.weight", values=factors))
+    return tuple(found)
+
+
+def refuse(model: Hyperparameters) -> str | None:
+    """Other stretchings of the rotary embedding than Phi-3's own."""
+    kind = model.rope.get("rope_type")
+    if kind not in (None, "default", "longrope", "su", "yarn"):
+        return f"llama.cpp's phi3 has no rope scaling {kind!r}"
+    return None
+
+
+PHI3 = Architecture(
+    name="phi3",
+    classes=("Phi3ForCausalLM",),
+    rules=(
+        *EMBEDDINGS,
+        *norms(),
+        *layer("self_attn.qkv_proj", "attn_qkv", "query key value", "width"),
+        *layer("self_attn.o_proj", "attn_output", "width", "query"),
+        *layer("mlp.gate_up_proj", "ffn_up", "twice inner", "width"),
+        *layer("mlp.down_proj", "ffn_down", "width", "inner"),
+    ),
+    fields=phi3_fields,
+    defaults={"max_position_embeddings": 4096, "rms_norm_eps": 1e-5, "rope_theta": 10_000.0},
+    extras=long_factors,
+    refuse=refuse,
+)

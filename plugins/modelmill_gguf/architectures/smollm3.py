@@ -1,0 +1,30 @@
+"""smollm3: Llama with every fourth layer without a rotary embedding."""
+
+from modelmill_gguf.architectures.llama import DEFAULTS, frequency_factors, llama_fields
+from modelmill_gguf.architectures.table import EMBEDDINGS, Architecture, attention, gated_mlp, norms
+from modelmill_gguf.hyperparameters import Hyperparameters
+
+_STEP = 4  # fixed in llama.cpp: hparams.n_no_rope_layer_step
+
+
+def refuse(model: Hyperparameters) -> str | None:
+    """llama.cpp knows one interval of layers without a rotary embedding."""
+    listed = model.config.get("no_rope_layers")
+    if listed is None:
+        fits = model.config.get("no_rope_layer_interval", _STEP) == _STEP
+    else:
+        fits = listed == [int((at + 1) % _STEP != 0) for at in range(model.layers)]
+    return None if fits else "llama.cpp leaves out the rotary embedding in every fourth layer only"
+
+
+SMOLLM3 = Architecture(
+    name="smollm3",
+    classes=("SmolLM3ForCausalLM",),
+    rules=(*EMBEDDINGS, *norms(), *attention(permuted=True), *gated_mlp()),
+    fields=lambda model: llama_fields("smollm3", model),
+    defaults={**DEFAULTS, "max_position_embeddings": 32_768, "rope_theta": 2_000_000.0},
+    extras=frequency_factors,
+    refuse=refuse,
+    tied_by_default=True,
+    says_space_prefix=True,
+)
