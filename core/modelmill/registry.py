@@ -3,7 +3,7 @@
 import importlib.metadata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import pluggy
 
@@ -127,7 +127,7 @@ def load() -> Registry:
     dead = {item.name for item in broken}
     return Registry(
         **{
-            **{name: getattr(registry, name) for name in Registry.__slots__},  # type: ignore[attr-defined]
+            **{name: getattr(registry, name) for name in Registry.__slots__},
             "plugins": tuple(plugin for plugin in registry.plugins if plugin.name not in dead),
             "broken": tuple(broken),
         }
@@ -185,7 +185,7 @@ class _Collector:
 
     def _call(self, implementation: pluggy.HookImpl, plugin: Plugin, kind: str, record: type[Record]) -> list[Record]:
         try:
-            items = list(implementation.function())
+            items: list[Any] = list(cast("Iterable[Any]", implementation.function()))
         except Exception as error:  # noqa: BLE001 - as above
             self._fail(plugin, f"fails to offer its {kind}s: {type(error).__name__}: {error}")
             return []

@@ -11,9 +11,11 @@ import ctypes
 import importlib
 import json
 import os
+import resource
 import select
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,9 +33,19 @@ _PR_SET_CHILD_SUBREAPER = 36
 _CHUNK = 1 << 20
 
 
-def encode_job(module: str, kind: str, name: str, job: Job[Any]) -> dict[str, Any]:
-    """A job and the record that it is for, as JSON data for the child."""
+class InvalidResultError(Exception):
+    """A step's result is not sound by its own format's word: the plugin's fault, not the input's."""
+
+
+def encode_job(
+    module: str, kind: str, name: str, job: Job[Any], validate: tuple[str, str] | None = None
+) -> dict[str, Any]:
+    """A job and the record that it is for, as JSON data for the child.
+
+    `validate` names the module and the format whose owner checks the result.
+    """
     return {
+        "validate": validate,
         "module": module,
         "kind": kind,
         "name": name,
@@ -83,6 +95,16 @@ def find(module: str, kind: str, name: str) -> Maker[Any]:
     raise LookupError(f"{module} offers no {kind} {name!r}")
 
 
+def _validate(owner: tuple[str, str], out: Path) -> None:
+    module, name = owner
+    for record in importlib.import_module(module).modelmill_formats():
+        if record.name == name:
+            try:
+                record.validate(out)
+            except ConvertError as error:
+                raise InvalidResultError(str(error)) from error
+
+
 def main() -> None:
     """Run one job; the exit status is 0 whenever the outcome was delivered."""
     events = int(sys.argv[1])
@@ -100,10 +122,15 @@ def main() -> None:
     if worker == 0:
         os.close(events)
         _work(data, scratch)
-    status = _guard(worker, wake_read)
+    started = time.monotonic()
+    ended = _guard(worker, wake_read)
+    seconds = time.monotonic() - started
     _kill_rest(worker)
-    if status is not None:
-        _deliver(events, _outcome(data, scratch, status))
+    if ended is not None:
+        status, usage = ended
+        peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        outcome = _outcome(data, scratch, status)
+        _deliver(events, {**outcome, "seconds": round(seconds, 3), "peak_memory": peak})
 
 
 def _pipe() -> tuple[int, int]:
@@ -130,6 +157,8 @@ def _work(data: Mapping[str, Any], scratch: Path) -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         maker, job = decode_job(data)
         maker.run(job)
+        if data["validate"] is not None:
+            _validate(data["validate"], job.out)
         outcome: dict[str, Any] = {"event": "ran"}
         code = 0
     except ConvertError as error:
@@ -147,8 +176,8 @@ def _work(data: Mapping[str, Any], scratch: Path) -> None:
         os._exit(code)
 
 
-def _guard(worker: int, wake: int) -> int | None:
-    """Wait for the worker and return its wait status; or, when standard input ends first, kill it: None."""
+def _guard(worker: int, wake: int) -> tuple[int, resource.struct_rusage] | None:
+    """Wait for the worker and return its wait status and usage; or, when standard input ends first, kill it: None."""
     while True:
         ready, _, _ = select.select([0, wake], [], [])
         if 0 in ready and not os.read(0, _CHUNK):
@@ -160,11 +189,11 @@ def _guard(worker: int, wake: int) -> int | None:
                 os.read(wake, _CHUNK)
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
                 return None
             if pid == worker:
-                return status
+                return status, usage
             if pid == 0:
                 break
 

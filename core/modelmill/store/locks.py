@@ -33,7 +33,7 @@ class Lock:
                 os.close(descriptor)
                 return False
             try:
-                if os.stat(self._path).st_ino == os.fstat(descriptor).st_ino:
+                if self._path.stat().st_ino == os.fstat(descriptor).st_ino:
                     self._descriptor = descriptor
                     return True
             except FileNotFoundError:

@@ -1,0 +1,7 @@
+"""build.toml as typed, frozen values."""
+
+from modelmill.config.check import check_names
+from modelmill.config.read import parse, read
+from modelmill.config.records import Build, Defaults, Project, Sign, SourceTable, Target
+
+__all__ = ["Build", "Defaults", "Project", "Sign", "SourceTable", "Target", "check_names", "parse", "read"]

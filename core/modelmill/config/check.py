@@ -1,0 +1,46 @@
+"""Whether every name in build.toml that only plugins know is one that they offer."""
+
+from collections.abc import Mapping
+
+from modelmill.config.read import faults_error
+from modelmill.config.records import Build, Target
+from modelmill.decode import Fault, suggestion
+from modelmill.registry import Registry
+
+
+def check_names(build: Build, registry: Registry) -> None:
+    """Raise ConfigError with every unknown format, scheme, hardware profile, converter, quantizer and URI scheme."""
+    faults = [fault for target in build.targets.values() for fault in _target_faults(target, registry)]
+    for name, source in build.sources.items():
+        scheme, colon, _ = source.uri.partition(":")
+        if colon and scheme not in registry.sources:
+            faults.append(
+                Fault(
+                    ("source", name, "uri"),
+                    f"unknown kind of source {scheme!r}; {suggestion(scheme, registry.sources)}",
+                )
+            )
+        if source.format is not None:
+            faults += _unknown(("source", name, "format"), "format", source.format, registry.formats.found)
+    if faults:
+        raise faults_error(build.path, build.text, faults)
+
+
+def _target_faults(target: Target, registry: Registry) -> list[Fault]:
+    path = ("target", target.name)
+    faults = _unknown((*path, "hardware"), "hardware profile", target.hardware, registry.hardware.found)
+    faults += _unknown((*path, "format"), "format", target.format, registry.formats.found)
+    if target.converter is not None:
+        faults += _unknown((*path, "converter"), "converter", target.converter, registry.converters.found)
+    if target.quantizer is not None:
+        faults += _unknown((*path, "quantizer"), "quantizer", target.quantizer, registry.quantizers.found)
+    if target.format in registry.formats:
+        schemes = registry.formats[target.format].record.schemes
+        if target.scheme not in schemes:
+            message = f"format {target.format!r} has no scheme {target.scheme!r}; {suggestion(target.scheme, schemes)}"
+            faults.append(Fault((*path, "scheme"), message))
+    return faults
+
+
+def _unknown(path: tuple[str, ...], kind: str, name: str, known: Mapping[str, object]) -> list[Fault]:
+    return [] if name in known else [Fault(path, f"unknown {kind} {name!r}; {suggestion(name, known)}")]

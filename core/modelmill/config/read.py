@@ -1,0 +1,157 @@
+"""build.toml → Build, or one error that holds every fault with its line."""
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from modelmill.config.lines import line_of, locate
+from modelmill.config.records import Build, Defaults, Document, Target, TargetTable
+from modelmill.decode import DecodeError, Fault, decode, suggestion
+from modelmill.errors import ConfigError
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_LIMIT = 16 << 20
+
+
+def read(path: Path) -> Build:
+    """Read a build file; ConfigError if it cannot be read or is wrong."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LIMIT + 1)
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such file; `modelmill init` writes one, --file names another") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    if len(data) > _LIMIT:
+        raise ConfigError(f"{path}: larger than 16 MiB, so it is no build file")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise ConfigError(f"{path.name}:{line}: not UTF-8 text; save the file as UTF-8") from error
+    return parse(text, path)
+
+
+def parse(text: str, path: Path) -> Build:
+    """Parse a build file's text; ConfigError with all faults, a line each."""
+    try:
+        table = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(_syntax(text, path, error)) from error
+    try:
+        document = decode(Document, table)
+    except DecodeError as error:
+        found = [*error.faults, *_semantic_faults(table, None)]
+        raise faults_error(path, text, found) from error
+    found = _semantic_faults(table, document)
+    if found:
+        raise faults_error(path, text, found)
+    return Build(
+        path=path,
+        text=text,
+        project=document.project,
+        sources=document.source,
+        targets={name: _fill(name, item, document.defaults) for name, item in document.target.items()},
+        sign=document.sign,
+        policy=document.policy,
+    )
+
+
+def faults_error(path: Path, text: str, faults: Iterable[Fault]) -> ConfigError:
+    """One error with a line `build.toml:LINE: what is wrong` for each fault, in the file's order."""
+    lines = locate(text)
+    told = sorted({(line_of(lines, fault.path), fault.message) for fault in faults})
+    return ConfigError("\n".join(f"{path.name}:{line}: {message}" for line, message in told))
+
+
+def _syntax(text: str, path: Path, error: Exception) -> str:
+    match = re.search(r"\(at line (\d+), column \d+\)", str(error))
+    line = int(match.group(1)) if match else text.count("\n") + 1
+    reason = re.sub(r" \(at .*\)$", "", str(error)) or "nested too deeply"
+    return f"{path.name}:{line}: not valid TOML: {reason}"
+
+
+def _semantic_faults(table: Mapping[str, Any], document: Document | None) -> list[Fault]:
+    """Faults that a type cannot show. Also found in a file that has other faults, as far as it can be read."""
+    faults = []
+    project = _table(table, "project")
+    name, version = project.get("name"), project.get("version")
+    if isinstance(name, str) and not _NAME.fullmatch(name):
+        faults.append(
+            Fault(("project", "name"), f"{name!r} is not a name: lower-case letters, digits, '.', '_' and '-' only")
+        )
+    if isinstance(version, str) and not _TAG.fullmatch(version):
+        faults.append(
+            Fault(
+                ("project", "version"),
+                f"{version!r} is not a version: letters, digits, '.', '_' and '-', at most 128, as an OCI tag",
+            )
+        )
+    for kind in ("target", "source"):
+        faults.extend(
+            Fault((kind, key), f"{key!r} is not a name for a {kind}: lower-case letters, digits, '.', '_', '-'")
+            for key in _table(table, kind)
+            if not _NAME.fullmatch(key)
+        )
+    faults.extend(_reference_faults(table))
+    if document is not None:
+        faults.extend(_missing_faults(document))
+        if document.sign.mode == "none" and document.sign.key is not None:
+            faults.append(Fault(("sign", "key"), 'a key is named, but mode = "none" signs nothing; drop one of them'))
+    return faults
+
+
+def _reference_faults(table: Mapping[str, Any]) -> list[Fault]:
+    """Sources that are named and not there."""
+    sources = _table(table, "source")
+    places: list[tuple[tuple[str, ...], Mapping[str, Any]]] = [(("defaults",), _table(table, "defaults"))]
+    places += [(("target", name), item) for name, item in _table(table, "target").items() if isinstance(item, Mapping)]
+    faults = []
+    for path, item in places:
+        named: dict[tuple[str, ...], Any] = {(*path, "source"): item.get("source")}
+        inputs = item.get("inputs")
+        if isinstance(inputs, Mapping):
+            named |= {(*path, "inputs", key): value for key, value in inputs.items()}
+        faults += [
+            Fault(place, f"unknown source {value!r}; {suggestion(value, sources)}")
+            for place, value in named.items()
+            if isinstance(value, str) and value not in sources
+        ]
+    return faults
+
+
+def _missing_faults(document: Document) -> list[Fault]:
+    """What a target needs and neither says itself nor has from the defaults."""
+    faults = []
+    if not document.target:
+        faults.append(Fault((), "there is no [target.NAME] table, so there is nothing to build"))
+    for name, target in document.target.items():
+        faults += [
+            Fault(("target", name), f"target {name!r} has no {key!r}, and [defaults] has none")
+            for key in ("source", "hardware", "format", "scheme")
+            if (getattr(target, key) or getattr(document.defaults, key)) is None
+        ]
+    return faults
+
+
+def _fill(name: str, table: TargetTable, defaults: Defaults) -> Target:
+    return Target(
+        name=name,
+        source=table.source or defaults.source or "",
+        hardware=table.hardware or defaults.hardware or "",
+        format=table.format or defaults.format or "",
+        scheme=table.scheme or defaults.scheme or "",
+        options={**defaults.options, **table.options},
+        inputs={**defaults.inputs, **table.inputs},
+        converter=table.converter,
+        quantizer=table.quantizer,
+        default=table.default,
+    )
+
+
+def _table(table: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = table.get(key)
+    return value if isinstance(value, Mapping) else {}

@@ -1,0 +1,116 @@
+"""The records that build.toml is read into; their fields are the keys that it may have."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """`[project]`: what the artifacts are called, and the licence that they are given."""
+
+    name: str
+    version: str
+    license: str | None = None
+    description: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceTable:
+    """`[source.NAME]`: where a checkpoint, or another input, comes from."""
+
+    uri: str
+    revision: str | None = None
+    format: str | None = None
+    """The format, where the files alone do not tell."""
+    license: str | None = None
+    """The licence, where the files alone do not tell."""
+    requantize: bool = False
+    """Allows to quantize again what was quantized before; the manifest records it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defaults:
+    """`[defaults]`: what targets have that do not say otherwise."""
+
+    source: str | None = None
+    hardware: str | None = None
+    format: str | None = None
+    scheme: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetTable:
+    """`[target.NAME]` as written."""
+
+    source: str | None = None
+    hardware: str | None = None
+    format: str | None = None
+    scheme: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    """Further inputs of its steps, by name: each the name of a source."""
+    converter: str | None = None
+    quantizer: str | None = None
+    default: bool = True
+    """False: built only when it is named, or with --all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One artifact to make, with the defaults filled in."""
+
+    name: str
+    source: str
+    hardware: str
+    format: str
+    scheme: str
+    options: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    converter: str | None
+    quantizer: str | None
+    default: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sign:
+    """`[sign]`: with which key artifacts are signed, or that they are not."""
+
+    mode: Literal["key", "none"] = "key"
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """`[policy]`: what may be built."""
+
+    licenses: tuple[str, ...] | None = None
+    """SPDX identifiers (or names of known custom licences) that a target's inputs may have; unset: any."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """build.toml as written."""
+
+    project: Project
+    source: Mapping[str, SourceTable]
+    target: Mapping[str, TargetTable]
+    defaults: Defaults = field(default_factory=Defaults)
+    sign: Sign = field(default_factory=Sign)
+    policy: Policy = field(default_factory=Policy)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Build:
+    """What build.toml asks for. `path` is the file, `lines` the line of every key in it."""
+
+    path: Path
+    text: str
+    project: Project
+    sources: Mapping[str, SourceTable]
+    targets: Mapping[str, Target]
+    sign: Sign
+    policy: Policy

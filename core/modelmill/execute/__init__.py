@@ -1,0 +1,19 @@
+"""The plan's steps, run: in child processes, as many at once as the machine holds."""
+
+from modelmill.execute.events import Event, Failed, Finished, Progress, Started, Waiting
+from modelmill.execute.needs import Work, work
+from modelmill.execute.run import Outcome, Settings, execute
+
+__all__ = [
+    "Event",
+    "Failed",
+    "Finished",
+    "Outcome",
+    "Progress",
+    "Settings",
+    "Started",
+    "Waiting",
+    "Work",
+    "execute",
+    "work",
+]

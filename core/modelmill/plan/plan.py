@@ -1,0 +1,302 @@
+"""Targets, sources and offers → Plan; reads no file and runs nothing."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, cast
+
+from modelmill.config import Target
+from modelmill.decode import DecodeError, decode, suggestion
+from modelmill.errors import ModelmillError, PlanError, PluginError
+from modelmill.lock import SourceState
+from modelmill.lock.records import matching
+from modelmill.plan import keys
+from modelmill.plan.records import Leaf, Origin, Plan, PlannedTarget, Step
+from modelmill.plan.routes import Move, search
+from modelmill.registry import Offer, Registry
+from modelmill.types import Facts, Hardware, Maker, Outlook, Refusal
+
+
+def plan(
+    targets: tuple[Target, ...],
+    sources: Mapping[str, SourceState],
+    registry: Registry,
+    hardware: Mapping[str, Hardware],
+    requantize: Mapping[str, bool],
+    identify: Callable[[Offer[Maker[Any]]], keys.Identity],
+) -> Plan:
+    """Plan all targets; raise one PlanError that holds what is wrong with each that cannot be built.
+
+    `identify` gives the part of a key that lies outside build.toml and its sources (see `keys.Identity`); it
+    is called once for each record that some step uses.
+    """
+    planner = Planner(sources=sources, registry=registry, hardware=hardware, requantize=requantize, identify=identify)
+    planned, faults = [], []
+    for target in targets:
+        try:
+            planned.append(planner.target(target))
+        except ModelmillError as error:
+            faults.append(error)
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        raise PlanError("\n".join(str(fault) for fault in faults))
+    needed: dict[str, Step] = {}
+    for item in planned:
+        for key in item.chain:
+            planner.gather(key, needed)
+    return Plan(steps=needed, targets=tuple(planned))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planner:
+    """The state of one planning: every step that was thought of, so that equal ones are thought of once."""
+
+    sources: Mapping[str, SourceState]
+    registry: Registry
+    hardware: Mapping[str, Hardware]
+    requantize: Mapping[str, bool]
+    identify: Callable[[Offer[Maker[Any]]], keys.Identity]
+    _steps: dict[str, Step] = field(default_factory=dict)
+    _thought: dict[Any, Step | Refusal] = field(default_factory=dict)
+    _identities: dict[tuple[str, str], keys.Identity] = field(default_factory=dict)
+
+    def target(self, target: Target) -> PlannedTarget:
+        """Find a target's steps. Raises PlanError."""
+        source = self.sources[target.source]
+        attempt = _Attempt(planner=self, target=target)
+        route = search(source.facts, target, self.registry, attempt)
+        self._check_options(target, route)
+        self._check_inputs(target, route)
+        return PlannedTarget(
+            target=target,
+            format=self.registry.formats[target.format],
+            hardware=self.hardware[target.hardware],
+            chain=tuple(move.key for move in route),
+            source=source,
+            inputs={name: self.sources[item] for name, item in target.inputs.items()},
+        )
+
+    def gather(self, key: str, needed: dict[str, Step]) -> None:
+        """Add a step, after all that it needs."""
+        if key not in needed:
+            step = self._steps[key]
+            for earlier in step.needs():
+                self.gather(earlier, needed)
+            needed[key] = step
+
+    def step(
+        self, target: Target, kind: str, offer: Offer[Maker[Any]], source: Origin, facts: Facts, wanted: str | None
+    ) -> Step | Refusal:
+        """The step that applies a maker to an input as a target asks, thought of once for all targets alike."""
+        record = offer.record
+        options = self._options(target, offer)
+        hardware = self.hardware[target.hardware].only(record.uses_hardware) if record.uses_hardware else None
+        inputs = self._inputs(target, offer, source, facts)
+        if isinstance(inputs, Refusal):
+            return inputs
+        allowed = self.requantize[target.source]
+        shown = tuple(sorted(hardware.fields.items(), key=lambda item: item[0])) if hardware else None
+        bound = tuple((name, _identify(item)) for name, item in inputs.items())
+        thought = (kind, record.name, _identify(source), wanted, repr(options), repr(shown), bound, allowed)
+        if thought not in self._thought:
+            outlook = Outlook(
+                facts=facts,
+                scheme=wanted,
+                options=options,
+                inputs={name: self._facts(item) for name, item in inputs.items()},
+                hardware=hardware,
+            )
+            self._thought[thought] = self._think(kind, offer, source, inputs, outlook, allowed=allowed)
+        return self._thought[thought]
+
+    def _think(
+        self,
+        kind: str,
+        offer: Offer[Maker[Any]],
+        source: Origin,
+        inputs: Mapping[str, Origin],
+        outlook: Outlook[Any],
+        *,
+        allowed: bool,
+    ) -> Step | Refusal:
+        record = offer.record
+        found = _call(offer, record.infer, outlook)
+        if isinstance(found, Refusal):
+            return found
+        if found.quantization not in (None, outlook.facts.quantization) and outlook.facts.quantization and not allowed:
+            return Refusal(
+                reason=f"the model was quantized before, to {outlook.facts.quantization}, and {found.quantization} on "
+                "top of it loses more than it says; start from the original weights, or say `requantize = true` in "
+                "the source"
+            )
+        scheme = outlook.scheme or found.scheme
+        if scheme is None or scheme not in record.schemes:
+            raise PluginError(f"{offer.plugin}: {record.name!r} infers the scheme {scheme!r}, which it does not offer")
+        settled = replace(outlook, scheme=scheme)
+        estimate = _call(offer, record.estimate, settled, found)
+        parts = keys.components(
+            kind=kind,
+            offer=offer,
+            identity=self._identity(kind, offer),
+            scheme=scheme,
+            options=outlook.options,
+            hardware=outlook.hardware,
+            source=source,
+            inputs=inputs,
+        )
+        step = Step(
+            key=keys.key(parts),
+            kind=cast("Literal['converter', 'quantizer']", kind),
+            offer=offer,
+            scheme=scheme,
+            options=outlook.options,
+            hardware=outlook.hardware,
+            source=source,
+            inputs=inputs,
+            facts=found,
+            estimate=estimate,
+            components=parts,
+            validator=self._validator(found.format),
+        )
+        return self._steps.setdefault(step.key, step)
+
+    def _validator(self, name: str) -> tuple[str, str] | None:
+        return (self.registry.formats[name].plugin.module, name) if name in self.registry.formats else None
+
+    def _identity(self, kind: str, offer: Offer[Maker[Any]]) -> keys.Identity:
+        name = (kind, offer.record.name)
+        if name not in self._identities:
+            self._identities[name] = self.identify(offer)
+        return self._identities[name]
+
+    def _facts(self, origin: Origin) -> Facts:
+        return origin.source.facts if isinstance(origin, Leaf) else self._steps[origin].facts
+
+    def leaf(self, name: str, patterns: tuple[str, ...]) -> Leaf:
+        """Those files of a source that match."""
+        state = self.sources[name]
+        return Leaf(source=state, files=matching(state.locked.files, patterns))
+
+    def _inputs(
+        self, target: Target, offer: Offer[Maker[Any]], source: Origin, facts: Facts
+    ) -> dict[str, Origin] | Refusal:
+        """The named inputs of a maker, from what the target names; made by a step where the format is another."""
+        found: dict[str, Origin] = {}
+        for name, wanted in offer.record.inputs.items():
+            if name not in target.inputs:
+                if wanted.required:
+                    return Refusal(
+                        reason=f"{offer.record.name} needs an input {name!r} of format {wanted.format}: name a "
+                        f"source in `inputs = {{ {name} = … }}`"
+                    )
+                continue
+            given = self.sources[target.inputs[name]]
+            if given.facts.format == wanted.format:
+                found[name] = self.leaf(target.inputs[name], wanted.reads)
+                continue
+            made = self._made_input(target, wanted.format, given, source, facts, target.inputs[name])
+            if isinstance(made, Refusal):
+                return made
+            found[name] = made.key
+        return found
+
+    def _made_input(
+        self, target: Target, wanted: str, given: SourceState, source: Origin, facts: Facts, name: str
+    ) -> Step | Refusal:
+        """A step that makes an input of the wanted format from the model at hand and what the target gives.
+
+        So an importance matrix is made from a calibration text with the very model that it is for.
+        """
+        for offer in self.registry.converters.all():
+            record = offer.record
+            slots = [slot for slot, item in record.inputs.items() if item.format == given.facts.format]
+            if record.gives != wanted or record.takes != facts.format or len(slots) != 1:
+                continue
+            helper = replace(target, inputs={slots[0]: name}, options=target.options)
+            return self.step(helper, "converter", Offer(record=record, plugin=offer.plugin), source, facts, None)
+        return Refusal(
+            reason=f"source {name!r} is {given.facts.format}, {wanted} is wanted, and no plugin makes one of the other"
+        )
+
+    def _options(self, target: Target, offer: Offer[Maker[Any]]) -> Any:
+        """A maker's options: those of the target's that it has a field for, and its own table of them."""
+        record = offer.record
+        known = {item.name for item in fields(record.options)}
+        own = target.options.get(record.name)
+        table = {key: value for key, value in target.options.items() if key in known}
+        if isinstance(own, Mapping):
+            table |= own
+        try:
+            return decode(record.options, table)
+        except DecodeError as error:
+            raise PlanError(f"target {target.name!r}, options of {record.name}: {error}") from error
+
+    def _check_options(self, target: Target, route: tuple[Move, ...]) -> None:
+        """Every option goes to exactly one step."""
+        steps = [self._steps[key] for key in self._all_keys(route)]
+        names = {step.offer.record.name: {item.name for item in fields(step.offer.record.options)} for step in steps}
+        for option in target.options:
+            takers = sorted(name for name, known in names.items() if option in known)
+            if len(takers) > 1:
+                raise PlanError(
+                    f"target {target.name!r}: option {option!r} could be for {' or '.join(takers)}; write it as "
+                    f"`options = {{ {takers[0]} = {{ {option} = … }} }}`"
+                )
+            if not takers and option not in names:
+                known = {item for items in names.values() for item in items}
+                raise PlanError(
+                    f"target {target.name!r}: no step has an option {option!r}; {suggestion(option, known)}"
+                )
+
+    def _check_inputs(self, target: Target, route: tuple[Move, ...]) -> None:
+        """Every named input is taken by some step."""
+        taken = {name for key in self._all_keys(route) for name in self._steps[key].inputs}
+        for name in target.inputs:
+            if name not in taken:
+                known = {item for move in route for item in move.offer.record.inputs}
+                raise PlanError(f"target {target.name!r}: no step takes an input {name!r}; {suggestion(name, known)}")
+
+    def _all_keys(self, route: tuple[Move, ...]) -> list[str]:
+        needed: dict[str, Step] = {}
+        for move in route:
+            self.gather(move.key, needed)
+        return list(needed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Attempt:
+    """Tries makers for one target."""
+
+    planner: Planner
+    target: Target
+
+    def __call__(
+        self, moves: tuple[Move, ...], kind: str, offer: Offer[Maker[Any]], wanted: str | None
+    ) -> Move | Refusal:
+        if moves:
+            origin: Origin = moves[-1].key
+            facts = moves[-1].facts
+        else:
+            origin = self.planner.leaf(self.target.source, offer.record.reads)
+            facts = origin.source.facts
+        step = self.planner.step(self.target, kind, offer, origin, facts, wanted)
+        if isinstance(step, Refusal):
+            return step
+        return Move(kind=kind, offer=offer, key=step.key, facts=step.facts)
+
+
+def _identify(origin: Origin) -> Any:
+    return origin if isinstance(origin, str) else tuple((file.path, file.sha256) for file in origin.files)
+
+
+def _call(offer: Offer[Maker[Any]], function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a plugin's pure function; whatever it raises is told with the plugin's name."""
+    try:
+        return function(*arguments)
+    except ModelmillError:
+        raise
+    except Exception as error:
+        name = getattr(function, "__name__", "infer")
+        raise PluginError(
+            f"{offer.plugin}: {offer.record.name!r} failed to plan ({name}): {type(error).__name__}: {error}"
+        ) from error

@@ -1,0 +1,79 @@
+"""The plan as values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from modelmill.config import Target
+from modelmill.lock import LockedFile, SourceState
+from modelmill.registry import Offer
+from modelmill.types import Estimate, Facts, Format, Hardware, Maker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaf:
+    """Those files of a source that a step reads."""
+
+    source: SourceState
+    files: tuple[LockedFile, ...]
+
+
+Origin = Leaf | str
+"""Where a step's input comes from: files of a source, or the step of this key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One converter or quantizer applied to its inputs.
+
+    `components` is all that its key is made of; `facts` are of its result.
+    """
+
+    key: str
+    kind: Literal["converter", "quantizer"]
+    offer: Offer[Maker[Any]]
+    scheme: str
+    options: Any
+    hardware: Hardware | None
+    source: Origin
+    inputs: Mapping[str, Origin]
+    facts: Facts
+    estimate: Estimate
+    components: Mapping[str, Any]
+    validator: tuple[str, str] | None
+    """The module and the name of the format whose owner checks the result."""
+
+    @property
+    def title(self) -> str:
+        """What people call the step."""
+        return f"{self.offer.record.name} {self.scheme}"
+
+    def needs(self) -> tuple[str, ...]:
+        """The keys of the steps that it waits for."""
+        return tuple(origin for origin in (self.source, *self.inputs.values()) if isinstance(origin, str))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedTarget:
+    """A target with the steps that make it: the last one's result is its artifact."""
+
+    target: Target
+    format: Offer[Format]
+    hardware: Hardware
+    chain: tuple[str, ...]
+    """Keys of the steps on the way from source to artifact; the last is the artifact's."""
+    source: SourceState
+    inputs: Mapping[str, SourceState]
+
+    @property
+    def key(self) -> str:
+        """The key of the step that makes the artifact's files."""
+        return self.chain[-1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """All steps by key, each after those that it needs, and the targets that they are for."""
+
+    steps: Mapping[str, Step]
+    targets: tuple[PlannedTarget, ...]

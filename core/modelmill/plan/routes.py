@@ -1,0 +1,117 @@
+"""Which converters and quantizers lead from a model as it is to a model as a target wants it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from modelmill.config import Target
+from modelmill.errors import PlanError
+from modelmill.registry import Offer, Registry
+from modelmill.types import Facts, Maker, Refusal
+
+_LONGEST = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """A maker applied to one input, with the scheme that it will give and the facts of its result."""
+
+    kind: str
+    offer: Offer[Maker[Any]]
+    key: str
+    facts: Facts
+
+
+class Tries(Protocol):
+    """Tells what a maker would make of the result of the moves so far; `wanted` None leaves the scheme to it."""
+
+    def __call__(
+        self, moves: tuple[Move, ...], kind: str, offer: Offer[Maker[Any]], wanted: str | None
+    ) -> Move | Refusal: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    routes: list[tuple[Move, ...]]
+    refusals: dict[str, None]
+
+
+def search(start: Facts, target: Target, registry: Registry, attempt: Tries) -> tuple[Move, ...]:
+    """The one shortest route that nothing refuses.
+
+    A longer route is never taken where a shorter one exists, no record is used twice in a route, and fused
+    records are not routes of their own. Raises PlanError where there is no route, with every reason why not,
+    or several, with their names.
+    """
+    found = _Found(routes=[], refusals={})
+    frontier: list[tuple[Move, ...]] = [()]
+    for _ in range(_LONGEST):
+        longer: list[tuple[Move, ...]] = []
+        for moves in frontier:
+            facts = moves[-1].facts if moves else start
+            for kind, offer in _usable(registry, facts, moves):
+                _extend(found, longer, moves, target, attempt, kind, offer)
+        chosen = [route for route in found.routes if _settles(route, target)]
+        if len(chosen) == 1:
+            return chosen[0]
+        if chosen:
+            raise PlanError(_ambiguous(target, chosen))
+        found.routes.clear()
+        frontier = longer
+    raise PlanError(_impossible(start, target, found.refusals))
+
+
+def _usable(registry: Registry, facts: Facts, moves: tuple[Move, ...]) -> Iterator[tuple[str, Offer[Maker[Any]]]]:
+    used = {(move.kind, move.offer.record.name) for move in moves}
+    for kind, offer in registry.makers():
+        takes: str = offer.record.takes  # type: ignore[attr-defined]
+        if takes == facts.format and not offer.record.replaces and (kind, offer.record.name) not in used:
+            yield kind, offer
+
+
+def _extend(
+    found: _Found,
+    longer: list[tuple[Move, ...]],
+    moves: tuple[Move, ...],
+    target: Target,
+    attempt: Tries,
+    kind: str,
+    offer: Offer[Maker[Any]],
+) -> None:
+    gives: str = offer.record.gives  # type: ignore[attr-defined]
+    if gives == target.format and target.scheme in offer.record.schemes:
+        result = attempt(moves, kind, offer, target.scheme)
+        if isinstance(result, Refusal):
+            found.refusals[result.reason] = None
+        else:
+            found.routes.append((*moves, result))
+    if kind == "converter":
+        result = attempt(moves, kind, offer, None)
+        if isinstance(result, Refusal):
+            found.refusals[result.reason] = None
+        else:
+            longer.append((*moves, result))
+
+
+def _settles(route: tuple[Move, ...], target: Target) -> bool:
+    names = {(move.kind, move.offer.record.name) for move in route}
+    wanted = {("converter", target.converter), ("quantizer", target.quantizer)}
+    return all(name is None or (kind, name) in names for kind, name in wanted)
+
+
+def _ambiguous(target: Target, routes: list[tuple[Move, ...]]) -> str:
+    told = "; ".join(sorted(" → ".join(f"{m.offer.record.name} ({m.offer.plugin})" for m in route) for route in routes))
+    return (
+        f"target {target.name!r}: several ways lead to {target.format} {target.scheme}: {told}. "
+        "Choose with `converter = …` or `quantizer = …` in the target"
+    )
+
+
+def _impossible(start: Facts, target: Target, refusals: Mapping[str, None]) -> str:
+    reasons = [reason for reason in refusals if reason]
+    if reasons:
+        return f"target {target.name!r}: " + "; ".join(reasons)
+    return (
+        f"target {target.name!r}: nothing leads from {start.format} to {target.format} {target.scheme}; "
+        "`modelmill plugins` lists what each plugin converts"
+    )
