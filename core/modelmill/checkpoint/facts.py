@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from modelmill.checkpoint.chat_template import check_chat_template
 from modelmill.checkpoint.card import read_card
+from modelmill.checkpoint.chat_template import check_chat_template
 from modelmill.checkpoint.folder import find_tensors
 from modelmill.checkpoint.jsonfile import read_object
 from modelmill.checkpoint.licence import read_licence
@@ -36,6 +36,7 @@ def facts(folder: Path) -> Facts:
     tokenizer = read_tokenizer(folder)
     if tokenizer and tokenizer.chat_template:
         check_chat_template(tokenizer.chat_template)
+    generation = folder / "generation_config.json"
     return Facts(
         format="huggingface",
         scheme=dominant_dtype(tensors),
