@@ -1,0 +1,146 @@
+"""How one blob gets into a repository: not at all if it is there, by mount, else streamed and resumed."""
+
+import re
+import urllib.parse
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+
+from modelmill import RemoteError
+from modelmill_oci.registry import Registry
+from modelmill_oci.retry import TransientError, retrying
+from modelmill_oci.transport import Request, Span
+
+Moved = Callable[[int], None]
+"""Told how many bytes have safely arrived since the last call."""
+
+_CHUNK = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blob:
+    """Bytes by digest, in a file from an offset on, or in memory where `path` is None."""
+
+    digest: str
+    size: int
+    path: Path | None = None
+    offset: int = 0
+    data: bytes = b""
+
+
+class _Session:
+    """One upload that the registry knows: where it goes on, and how much has arrived."""
+
+    def __init__(self) -> None:
+        self.location: str | None = None
+        self.offset = 0
+        self.high = 0
+
+
+def upload(registry: Registry, blob: Blob, mount_from: tuple[str, ...] = ()) -> int:
+    """Bring a blob into the repository and return how many bytes moved (0: it was there, or was mounted).
+
+    The registry compares the digest with what arrived. First the whole blob goes in one PUT; after a cut the
+    registry is asked how much it has, and the rest goes in chunks ("Pushing a blob monolithically" and "in
+    chunks"). Raises RemoteError.
+    """
+    if registry.has_blob(blob.digest, pushing=True):
+        return 0
+    if any(registry.mount(blob.digest, repository) for repository in mount_from):
+        return 0
+    if blob.path is None:
+        return retrying(registry.access, lambda: _put_bytes(registry, blob))
+    session = _Session()
+    with blob.path.open("rb") as file:
+
+        def act() -> int:
+            return _attempt(registry, blob, session, Span(file=file, offset=blob.offset, size=blob.size))
+
+        return retrying(registry.access, act, progress=lambda: session.high)
+
+
+def _attempt(registry: Registry, blob: Blob, session: _Session, whole: Span) -> int:
+    if session.location is not None:
+        _resume(registry, session)
+    if session.location is None:
+        session.location, session.offset = _begin(registry), 0
+        _finish(registry, blob, session.location, whole)
+        return blob.size
+    while session.offset < blob.size:
+        _patch(registry, session, whole, min(_CHUNK, blob.size - session.offset))
+    _finish(registry, blob, session.location, b"")
+    return blob.size
+
+
+def _begin(registry: Registry) -> str:
+    request = Request(method="POST", target=f"{registry.path}/blobs/uploads/", scope=registry.push_scope)
+    with registry.transport.exchange(request) as response:
+        if response.status != HTTPStatus.ACCEPTED:
+            raise registry.failure(response)
+        response.read()
+        location = response.headers.get("Location")
+    if not location:
+        raise RemoteError(f"{registry.reference.name}: the registry opens an upload without saying where")
+    return registry.transport.url(location)
+
+
+def _put_bytes(registry: Registry, blob: Blob) -> int:
+    _finish(registry, blob, _begin(registry), blob.data)
+    return blob.size
+
+
+def _finish(registry: Registry, blob: Blob, location: str, body: bytes | Span) -> None:
+    """PUT the last bytes (or all) with the digest, which makes the blob."""
+    mark = "&" if "?" in location else "?"
+    target = f"{location}{mark}{urllib.parse.urlencode({'digest': blob.digest})}"
+    headers = {"Content-Type": "application/octet-stream"}
+    request = Request(method="PUT", target=target, scope=registry.push_scope, headers=headers, body=body)
+    with registry.transport.exchange(request) as response:
+        if response.status in (HTTPStatus.NOT_FOUND, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE):
+            response.read()
+            raise TransientError(f"{registry.reference.name}: the registry forgot the upload of {blob.digest}")
+        if response.status != HTTPStatus.CREATED:
+            failure = registry.failure(response)
+            if response.status == HTTPStatus.BAD_REQUEST:
+                raise RemoteError(f"{failure} (sending {blob.path or blob.digest}: is it still what was built?)")
+            raise failure
+        response.read()
+        stored = response.headers.get("Docker-Content-Digest", blob.digest)
+    if stored != blob.digest:
+        raise RemoteError(f"{registry.reference.name} stored {stored} where {blob.digest} was sent; refused")
+
+
+def _patch(registry: Registry, session: _Session, whole: Span, size: int) -> None:
+    start = session.offset
+    headers = {"Content-Type": "application/octet-stream", "Content-Range": f"{start}-{start + size - 1}"}
+    body = Span(file=whole.file, offset=whole.offset + start, size=size)
+    request = Request(
+        method="PATCH", target=session.location or "", scope=registry.push_scope, headers=headers, body=body
+    )
+    with registry.transport.exchange(request) as response:
+        if response.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            response.read()
+            raise TransientError(f"{registry.reference.name}: the registry has another part of the blob than thought")
+        if response.status not in (HTTPStatus.ACCEPTED, HTTPStatus.CREATED, HTTPStatus.NO_CONTENT):
+            raise registry.failure(response)
+        response.read()
+        session.location = registry.transport.url(response.headers.get("Location", session.location or ""))
+    session.offset = start + size
+    session.high = max(session.high, session.offset)
+
+
+def _resume(registry: Registry, session: _Session) -> None:
+    """Ask how much of an upload has arrived; a registry that does not know it any more gets a new one."""
+    request = Request(method="GET", target=session.location or "", scope=registry.push_scope)
+    with registry.transport.exchange(request) as response:
+        response.read()
+        arrived = re.fullmatch(r"(?:bytes=)?0-(\d+)", response.headers.get("Range", ""))
+        known = response.status == HTTPStatus.NO_CONTENT and arrived is not None
+        if not known or arrived is None or arrived[1] == "0":
+            # "0-0" says one byte and, of some registries, none: not worth telling apart.
+            session.location, session.offset = None, 0
+            return
+        session.location = registry.transport.url(response.headers.get("Location", session.location or ""))
+        session.offset = int(arrived[1]) + 1
+        session.high = max(session.high, session.offset)

@@ -1,0 +1,96 @@
+"""Fixtures: real registries of four kinds, and a proxy that injects faults."""
+
+import contextlib
+import hashlib
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from oci_parts.certificates import certificates
+from oci_parts.faults import FaultProxy, fault_proxy
+from oci_parts.registries import RegistryServer, registry_server
+from oci_parts.tokens import TokenService, token_service
+
+from modelmill_oci.access import Access
+from modelmill_oci.reference import parse
+from modelmill_oci.registry import Registry
+from modelmill_oci.upload import Blob
+
+
+@pytest.fixture(autouse=True)
+def no_docker_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody's real credentials take part."""
+    for name in ("REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "no-docker-config"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[RegistryServer]:
+    with registry_server(tmp_path / "registry") as server:
+        yield server
+
+
+@pytest.fixture
+def proxy(registry: RegistryServer) -> Iterator[FaultProxy]:
+    with fault_proxy(registry.port) as running:
+        yield running
+
+
+@pytest.fixture
+def tls_registry(tmp_path: Path) -> Iterator[RegistryServer]:
+    with registry_server(tmp_path / "registry", tls=certificates(tmp_path / "certificates")) as server:
+        yield server
+
+
+@pytest.fixture
+def tokens(tmp_path: Path) -> Iterator[TokenService]:
+    certificate, key, _ = certificates(tmp_path / "token-certificates")
+    with token_service(certificate, key, {"ada": "lovelace"}) as service:
+        yield service
+
+
+@pytest.fixture
+def token_registry(tmp_path: Path, tokens: TokenService) -> Iterator[RegistryServer]:
+    bundle = tmp_path / "token-certificates" / "ca.pem"
+    with registry_server(tmp_path / "registry", auth=tokens.auth(bundle)) as server:
+        yield server
+
+
+@pytest.fixture
+def open_registry() -> Iterator[Callable[..., Registry]]:
+    """The client under test, impatient so that tests are fast."""
+    with contextlib.ExitStack() as stack:
+
+        def make(host: str, repository: str = "team/m", **options: object) -> Registry:
+            access = Access(**{"backoff": 0.01, **options})  # type: ignore[arg-type]
+            return stack.enter_context(Registry(parse(f"{host}/{repository}:1"), access))
+
+        yield make
+
+
+@pytest.fixture
+def make_blob(tmp_path: Path) -> Callable[..., Blob]:
+    def make(size: int, seed: int = 1) -> Blob:
+        block = hashlib.shake_128(seed.to_bytes(4, "big")).digest(1 << 16)
+        data = (block * (size // len(block) + 1))[:size]
+        path = tmp_path / f"blob-{seed}-{size}"
+        path.write_bytes(data)
+        return Blob(digest="sha256:" + hashlib.sha256(data).hexdigest(), size=size, path=path)
+
+    return make
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 16 MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"needs the right to mount a small file system: {done.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)

@@ -1,0 +1,1 @@
+"""Real registries, engines and faults, started for tests."""
