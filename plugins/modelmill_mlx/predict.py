@@ -1,0 +1,96 @@
+"""What a conversion to MLX will give and cost, known from headers alone."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from modelmill import ConvertError, Estimate, Facts, Outlook, Refusal, Tensor
+from modelmill.checkpoint import dominant_dtype, tensor_bytes
+from modelmill.recipe import Recipe, RecipeError
+from modelmill_mlx.files import TOKENIZER, sizes
+from modelmill_mlx.layout import Layout, Request, kept_layers, plan_layout
+from modelmill_mlx.schemes import FLOATS
+
+BLOCK_BYTES = 8 << 20
+"""Bytes of a weight that are quantized at a time; several are under way at once."""
+_START = 90 << 20
+_FALLBACK_THREADS = 16
+_READ, _QUANTIZE, _MICROSCALE = 1.5e9, 3e8, 1e7
+"""Bytes of source per second on one core: copied, by the affine kernel, and by MLX's CPU kernel for mxfp4."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What build.toml may set beside the scheme; without them the result is what `mlx_lm convert` makes.
+
+    `group_size`: values that share a scale, MLX's default where it is not given. `dtype`: of what is not quantized,
+    and of the scales; what config.json's torch_dtype says, or as it is, where it is not given. `recipe`: types of
+    single layers, over the scheme.
+    """
+
+    group_size: Literal[32, 64, 128] | None = None
+    dtype: Literal["float16", "bfloat16", "float32"] | None = None
+    recipe: Recipe | None = None
+
+
+def request(scheme: str, options: Options) -> Request:
+    """The scheme and the options as `plan_layout` takes them."""
+    return Request(scheme=scheme, group_size=options.group_size, dtype=options.dtype, recipe=options.recipe)
+
+
+def infer(outlook: Outlook[Options]) -> Facts | Refusal:
+    """The facts of the result, exact in tensors and weight files; a refusal for what cannot be converted."""
+    facts = outlook.facts
+    scheme = outlook.scheme or _lossless(facts.tensors)
+    try:
+        require_tokenizer(facts.files)
+        layout = plan_layout(facts.config, facts.tensors, request(scheme, outlook.options))
+    except (ConvertError, RecipeError) as error:
+        return Refusal(reason=str(error))
+    quantized = any(weight.quantization for weight in layout.weights)
+    return replace(
+        facts,
+        format="mlx",
+        scheme=scheme,
+        tensors=logical(layout),
+        files=sizes(layout, facts.config, facts.files),
+        quantization=scheme if quantized else facts.quantization,
+        details={**facts.details, "unquantized": {why: list(paths) for why, paths in kept_layers(layout).items()}},
+    )
+
+
+def logical(layout: Layout) -> tuple[Tensor, ...]:
+    """The weights as the format's tensors: one for each, by name, with `4bit-g64` and the like as its dtype."""
+    found = (
+        replace(weight.tensor, dtype=weight.quantization.dtype) if weight.quantization else weight.tensor
+        for weight in layout.weights
+    )
+    return tuple(sorted(found, key=lambda tensor: tensor.name))
+
+
+def require_tokenizer(files: Mapping[str, Any]) -> None:
+    """ConvertError for a checkpoint without a tokenizer, which mlx-lm does not load."""
+    if not {"tokenizer.json", "tokenizer.model", "vocab.json"} & files.keys():
+        raise ConvertError(
+            f"the checkpoint has no tokenizer; mlx-lm needs one of {', '.join(TOKENIZER[:1] + TOKENIZER[4:6])}"
+        )
+
+
+def estimate(outlook: Outlook[Options], facts: Facts) -> Estimate:
+    """Bytes, memory and time of one conversion."""
+    widths = {"BF16": 2, "F16": 2, "F32": 4}
+    largest = max((math.prod(t.shape) * widths.get(t.dtype, 4) for t in outlook.facts.tensors), default=0)
+    total = sum(tensor_bytes(t) for t in outlook.facts.tensors if t.dtype in widths)
+    kernel = _MICROSCALE if facts.scheme == "mxfp4" else _QUANTIZE
+    seconds = total / _READ + (0 if facts.scheme in FLOATS else total / kernel)
+    return Estimate(
+        bytes_out=sum(facts.files.values()),
+        peak_memory=_START + 2 * _FALLBACK_THREADS * BLOCK_BYTES + largest,
+        seconds=seconds,
+    )
+
+
+def _lossless(tensors: tuple[Tensor, ...]) -> str:
+    words = {safetensors: scheme for scheme, (_, safetensors) in FLOATS.items()}
+    return words.get(dominant_dtype(tensors) or "", "bf16")
