@@ -27,6 +27,7 @@ FLAGS = (
     "-DLLAMA_BUILD_TOOLS=OFF",
     "-DLLAMA_BUILD_EXAMPLES=OFF",
     "-DLLAMA_BUILD_SERVER=OFF",
+    "-DCMAKE_PLATFORM_NO_VERSIONED_SONAME=ON",  # a wheel holds no symbolic links
     "-DCMAKE_INSTALL_RPATH=$ORIGIN",
     "-DCMAKE_BUILD_WITH_INSTALL_RPATH=ON",
 )
@@ -59,8 +60,8 @@ def _build(out: Path) -> None:
         cmake = ["cmake", "-G", "Ninja", "-S", str(package / "vendor/llama.cpp"), "-B", str(built), *FLAGS]
         _run(cmake, environment)
         _run(["ninja", "-C", str(built), "llama"], environment)
-        for library in (built / "bin").glob("lib*"):
-            shutil.copy2(library, package / "llama_cpp/lib", follow_symlinks=False)
+        (package / ".gitignore").unlink(missing_ok=True)  # it would keep `lib` out of the wheel
+        shutil.copytree(built / "bin", package / "llama_cpp" / "lib")
         pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps"]
         _run([*pip, "--wheel-dir", str(out), str(package)], environment | {"CMAKE_ARGS": "-DLLAMA_BUILD=OFF"})
 
