@@ -36,14 +36,16 @@ class _Session:
         self.location: str | None = None
         self.offset = 0
         self.high = 0
+        self.chunked = False
 
 
 def upload(registry: Registry, blob: Blob, mount_from: tuple[str, ...] = ()) -> int:
     """Bring a blob into the repository and return how many bytes moved (0: it was there, or was mounted).
 
-    The registry compares the digest with what arrived. First the whole blob goes in one PUT; after a cut the
+    The registry compares the digest with what arrived. First the whole blob goes in one PUT; after a failure the
     registry is asked how much it has, and the rest goes in chunks ("Pushing a blob monolithically" and "in
-    chunks"). Raises RemoteError.
+    chunks"). A registry that forgets what a cut chunk brought (distribution 2.8 does) gets the blob anew.
+    Raises RemoteError.
     """
     if registry.has_blob(blob.digest, pushing=True):
         return 0
@@ -65,8 +67,10 @@ def _attempt(registry: Registry, blob: Blob, session: _Session, whole: Span) -> 
         _resume(registry, session)
     if session.location is None:
         session.location, session.offset = _begin(registry), 0
-        _finish(registry, blob, session.location, whole)
-        return blob.size
+        if not session.chunked:
+            session.chunked = True
+            _finish(registry, blob, session.location, whole)
+            return blob.size
     while session.offset < blob.size:
         _patch(registry, session, whole, min(_CHUNK, blob.size - session.offset))
     _finish(registry, blob, session.location, b"")
@@ -100,6 +104,9 @@ def _finish(registry: Registry, blob: Blob, location: str, body: bytes | Span) -
         if response.status in (HTTPStatus.NOT_FOUND, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE):
             response.read()
             raise TransientError(f"{registry.reference.name}: the registry forgot the upload of {blob.digest}")
+        if response.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and body:
+            response.read()
+            raise TransientError(f"{registry.reference.name}: {blob.size} bytes are too large for one request", 0)
         if response.status != HTTPStatus.CREATED:
             failure = registry.failure(response)
             if response.status == HTTPStatus.BAD_REQUEST:

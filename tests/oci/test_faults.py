@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from oci_parts.faults import Fault, FaultProxy
+from oci_parts.faults import Fault, FaultProxy, fault_proxy
+from oci_parts.keeping import keeping_registry
 from oci_parts.registries import RegistryServer
 
 from modelmill import RemoteError
@@ -27,7 +28,7 @@ def stored_sha256(registry: RegistryServer, blob: Blob) -> str:
 
 
 @pytest.mark.parametrize("cut", [0, 1, 100, 65_536, 1_000_000, SIZE - 1, SIZE + 100])
-def test_a_push_that_is_cut_goes_on_where_it_was(
+def test_a_push_that_is_cut_arrives_whole(
     open_registry: Open, registry: RegistryServer, proxy: FaultProxy, make_blob: Make, cut: int
 ) -> None:
     blob = make_blob(SIZE)
@@ -35,20 +36,42 @@ def test_a_push_that_is_cut_goes_on_where_it_was(
     assert upload(open_registry(proxy.host), blob) == SIZE
     assert proxy.injected == 1
     assert stored_sha256(registry, blob) == blob.digest
-    assert proxy.bytes_up < SIZE * 1.2 + cut, "what had arrived was sent again"
     print(f"faults injected: {proxy.injected}; {proxy.bytes_up} bytes sent for a blob of {SIZE}")
 
 
-def test_a_push_that_is_cut_again_and_again_still_arrives(
-    open_registry: Open, registry: RegistryServer, proxy: FaultProxy, make_blob: Make
+@pytest.mark.parametrize("answer", ["503 Service Unavailable", "429 Too Many Requests\r\nRetry-After: 0"])
+def test_a_push_in_chunks_goes_on_with_the_chunk_that_was_refused(
+    open_registry: Open,
+    registry: RegistryServer,
+    proxy: FaultProxy,
+    make_blob: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: str,
+) -> None:
+    monkeypatch.setattr("modelmill_oci.upload._CHUNK", 1_000_000)
+    blob = make_blob(SIZE)
+    proxy.faults.append(Fault(when="PUT /v2/", answer="413 Payload Too Large"))
+    proxy.faults.append(Fault(when="PATCH /v2/", skip=5, answer=answer, times=2))
+    assert upload(open_registry(proxy.host), blob) == SIZE
+    assert proxy.injected == 3
+    assert stored_sha256(registry, blob) == blob.digest
+    patches = [path for method, path in registry.requests() if method == "PATCH"]
+    assert len(patches) == 8, "chunks that had arrived were sent again"
+    print(f"faults injected: {proxy.injected}; {len(patches)} chunks sent for a blob of 8")
+
+
+def test_a_push_goes_on_in_the_middle_where_the_registry_keeps_what_arrived(
+    open_registry: Open, make_blob: Make
 ) -> None:
     blob = make_blob(SIZE)
-    proxy.faults.append(Fault(when="PUT /v2/", cut_up=1_000_000))
-    proxy.faults.extend(Fault(when="PATCH /v2/", cut_up=700_000) for _ in range(9))
-    assert upload(open_registry(proxy.host, tries=3), blob) == SIZE
-    assert proxy.injected == 10
-    assert stored_sha256(registry, blob) == blob.digest
-    print(f"faults injected: {proxy.injected}; {proxy.bytes_up} bytes sent for a blob of {SIZE}")
+    with keeping_registry() as (keeping, port), fault_proxy(port) as proxy:
+        proxy.faults.append(Fault(when="PUT /v2/", cut_up=1_000_000))
+        proxy.faults.extend(Fault(when="PATCH /v2/", cut_up=700_000) for _ in range(9))
+        assert upload(open_registry(proxy.host, tries=3), blob) == SIZE
+        assert proxy.injected == 10
+        assert proxy.bytes_up < SIZE * 1.3, "what had arrived was sent again"
+        assert list(keeping.blobs) == [blob.digest]
+        print(f"faults injected: {proxy.injected}; {proxy.bytes_up} bytes sent for a blob of {SIZE}")
 
 
 def test_a_registry_that_is_killed_during_a_push_and_comes_back_gets_the_rest(

@@ -13,7 +13,8 @@ class Fault:
     """One thing that goes wrong once: at the first request whose head contains `when`.
 
     `cut_up` and `cut_down` close both sides after that many bytes of the request or of the answer. `flip`
-    inverts the answer's byte at that offset. `answer` replies with this head and forwards nothing.
+    inverts the answer's byte at that offset.
+    The first `skip` such requests pass. `answer` replies with this head and forwards nothing.
     """
 
     when: str
@@ -23,6 +24,7 @@ class Fault:
     answer: str = ""
     body: bytes = b""
     times: int = 1
+    skip: int = 0
 
 
 @dataclass(kw_only=True)
@@ -40,7 +42,11 @@ class FaultProxy:
     def take(self, head: bytes) -> Fault | None:
         with self.lock:
             for fault in self.faults:
-                if fault.when.encode() in head:
+                if fault.when.encode() not in head:
+                    continue
+                if fault.skip:
+                    fault.skip -= 1
+                else:
                     fault.times -= 1
                     if not fault.times:
                         self.faults.remove(fault)
