@@ -10,7 +10,17 @@ import pluggy
 from modelmill import hookspecs
 from modelmill.decode import suggestion
 from modelmill.errors import ConfigError, PluginError
-from modelmill.types import Converter, Format, HardwareProfile, Maker, Quantizer, Source
+from modelmill.types import (
+    Converter,
+    Format,
+    HardwareProfile,
+    Maker,
+    Packager,
+    Quantizer,
+    Remote,
+    SignerOffer,
+    Source,
+)
 
 GROUP = "modelmill"
 
@@ -89,6 +99,9 @@ class Registry:
     quantizers: Offers[Quantizer[Any]]
     sources: Offers[Source]
     hardware: Offers[HardwareProfile]
+    packagers: Offers[Packager[Any]]
+    remotes: Offers[Remote[Any]]
+    signers: Offers[SignerOffer]
 
     def makers(self) -> Iterator[tuple[str, Offer[Maker[Any]]]]:
         """Every converter and quantizer with its kind."""
@@ -120,7 +133,10 @@ def load() -> Registry:
         converters=collect.offers("converter", manager.hook.modelmill_converters, Converter),
         quantizers=collect.offers("quantizer", manager.hook.modelmill_quantizers, Quantizer),
         sources=collect.offers("source", manager.hook.modelmill_sources, Source),
-        hardware=collect.offers("hardware", manager.hook.modelmill_hardware, HardwareProfile),
+        hardware=collect.offers("hardware profile", manager.hook.modelmill_hardware, HardwareProfile),
+        packagers=collect.offers("packager", manager.hook.modelmill_packagers, Packager),
+        remotes=collect.offers("remote", manager.hook.modelmill_remotes, Remote),
+        signers=collect.offers("signer", manager.hook.modelmill_signers, SignerOffer),
         plugins=tuple(plugins[name] for name in sorted(plugins)),
         broken=tuple(broken),
     )
@@ -179,7 +195,7 @@ class _Collector:
         for implementation in reversed(hook.get_hookimpls()):
             plugin = self.plugins[implementation.plugin_name]
             for item in self._call(implementation, plugin, kind, record):
-                name: str = item.name  # type: ignore[attr-defined]
+                name: str = item.scheme if isinstance(item, Remote | SignerOffer) else item.name  # type: ignore[attr-defined]
                 found[name] = (*found.get(name, ()), Offer(record=item, plugin=plugin))
         return Offers(kind, found)
 

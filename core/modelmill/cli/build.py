@@ -1,0 +1,124 @@
+"""`modelmill build`: make artifacts."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from modelmill.cli import options, show
+from modelmill.cli.plan import plan_document, plan_text
+from modelmill.cli.progress import listener
+from modelmill.execute import Settings, work
+from modelmill.make import Artifact, Made, make
+from modelmill.prepare import prepare, store_folder
+from modelmill.store import Store
+
+
+@click.command()
+@options.targets
+@options.build_file
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Instead of dist/ beside the build file.")
+@click.option("-j", "--jobs", type=click.IntRange(min=1), default=None, help="Steps at once; else one for each core.")
+@click.option("--memory", metavar="SIZE", help="Memory that steps may use together, such as 8G; else what there is.")
+@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds that one step may take.")
+@click.option("-k", "--keep-going", is_flag=True, help="After a failure, build what does not depend on it.")
+@click.option("-n", "--dry-run", is_flag=True, help="Show the plan and build nothing.")
+@click.option("--locked", is_flag=True, help="Refuse a build.lock that does not stand for the sources.")
+@click.option("--link", is_flag=True, help="Hard-link dist/ to the store instead of copying; do not edit it then.")
+@options.as_json
+def command(  # noqa: PLR0913, PLR0917 - the options of a command
+    names: tuple[str, ...],
+    everything: bool,
+    file: Path,
+    store_path: Path | None,
+    output: Path | None,
+    jobs: int | None,
+    memory: str | None,
+    timeout: float | None,
+    keep_going: bool,
+    dry_run: bool,
+    locked: bool,
+    link: bool,
+    as_json: bool,
+) -> int:
+    """Build targets into dist/NAME/VERSION/TARGET; all default ones if none is named."""
+    store = Store(store_folder(store_path), show.warn)
+    prepared = prepare(file, store, names, everything=everything, locked=locked)
+    if dry_run:
+        todo = work(prepared.plan, tuple(item.key for item in prepared.plan.targets), store.result)
+        store.index.save()
+        if as_json:
+            show.document(plan_document(prepared.plan, todo))
+        else:
+            click.echo(plan_text(prepared.plan, todo))
+        return 0
+    settings = Settings(jobs=jobs or 0, memory=_bytes(memory), timeout=timeout, keep_going=keep_going)
+    folder = output or prepared.build.path.absolute().parent / "dist"
+    with listener(quiet=as_json) as listen:
+        made = make(prepared, folder, settings, listen, link=link)
+    if as_json:
+        show.document(_document(made))
+    else:
+        _tell(made)
+    for error in made.failures.values():
+        click.echo(f"modelmill: {error}", err=True)
+    return max((error.exit_code for error in made.failures.values()), default=0) if made.failures else 0
+
+
+def _tell(made: Made) -> None:
+    fresh = [item for item in made.artifacts if item.made]
+    if not fresh:
+        if made.artifacts:
+            where = show.relative(made.artifacts[0].folder.parent)
+            click.echo(f"{len(made.artifacts)} artifacts in {where} are up to date")
+        return
+    rows = [_row(item) for item in made.artifacts]
+    click.echo(show.table(("artifact", "format", "size", "bits/weight", "for", ""), rows))
+    usage = next((item for item in fresh if item.manifest.usage), None)
+    if usage is not None:
+        click.echo(f"\nRun one:\n  cd {show.relative(usage.folder)}\n  {usage.manifest.usage}")
+
+
+def _row(item: Artifact) -> tuple[str, ...]:
+    hardware = item.manifest.hardware.profile if item.manifest.hardware else ""
+    return (
+        show.relative(item.folder),
+        f"{item.manifest.format} {item.manifest.scheme}",
+        show.size(item.size),
+        f"{item.manifest.bits_per_weight:.2f}",
+        hardware,
+        "" if item.made else "up to date",
+    )
+
+
+def _document(made: Made) -> dict[str, Any]:
+    return {
+        "artifacts": [
+            {
+                "target": item.target,
+                "path": str(item.folder),
+                "made": item.made,
+                "format": item.manifest.format,
+                "scheme": item.manifest.scheme,
+                "bytes": item.size,
+                "bits_per_weight": item.manifest.bits_per_weight,
+            }
+            for item in made.artifacts
+        ],
+        "failures": [str(error) for error in made.failures.values()],
+    }
+
+
+def _bytes(text: str | None) -> int:
+    """A size such as 800M or 8G, in binary units; 0 for none."""
+    if text is None:
+        return 0
+    units = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+    number, unit = (text[:-1], text[-1].upper()) if text[-1:].isalpha() else (text, "")
+    try:
+        value = float(number) * (units[unit] if unit else 1)
+    except (KeyError, ValueError):
+        value = 0
+    if value <= 0:
+        raise click.BadParameter(f"{text!r} is not a size; write 800M or 8G", param_hint="--memory")
+    return int(value)

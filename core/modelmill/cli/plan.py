@@ -1,0 +1,90 @@
+"""`modelmill plan`: what a build would do."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from modelmill.cli import options, show
+from modelmill.execute import Work, work
+from modelmill.plan import Plan, Step
+from modelmill.prepare import prepare, store_folder
+from modelmill.store import Store
+
+
+@click.command()
+@options.targets
+@options.build_file
+@click.option("--locked", is_flag=True, help="Refuse a build.lock that does not stand for the sources.")
+@options.as_json
+def command(
+    names: tuple[str, ...], everything: bool, file: Path, store_path: Path | None, locked: bool, as_json: bool
+) -> None:
+    """Show the steps that targets need, their predicted sizes, and which are in the store already."""
+    store = Store(store_folder(store_path), show.warn)
+    prepared = prepare(file, store, names, everything=everything, locked=locked)
+    todo = work(prepared.plan, tuple(item.key for item in prepared.plan.targets), store.result)
+    store.index.save()
+    if as_json:
+        show.document(plan_document(prepared.plan, todo))
+    else:
+        click.echo(plan_text(prepared.plan, todo))
+
+
+def plan_text(plan: Plan, todo: Work) -> str:
+    """The plan as a table of steps and one of targets."""
+    users: dict[str, list[str]] = {key: [] for key in plan.steps}
+    for planned in plan.targets:
+        for key in planned.chain:
+            users[key].append(planned.target.name)
+    rows = [
+        (
+            step.title,
+            _state(step, todo),
+            show.size(step.estimate.bytes_out),
+            show.size(step.estimate.peak_memory),
+            "" if _state(step, todo) == "cached" else show.seconds(step.estimate.seconds),
+            ", ".join(users[key]),
+        )
+        for key, step in plan.steps.items()
+    ]
+    to_run = list(todo.steps.values())
+    written = show.size(sum(step.estimate.bytes_out for step in to_run))
+    head = f"{len(plan.targets)} targets, {len(plan.steps)} steps, {len(to_run)} to run, writing {written}"
+    return head + "\n\n" + show.table(("step", "store", "writes", "memory", "takes", "for"), rows)
+
+
+def plan_document(plan: Plan, todo: Work) -> dict[str, Any]:
+    """The plan as JSON data."""
+    return {
+        "steps": [
+            {
+                "key": key,
+                "name": step.offer.record.name,
+                "scheme": step.scheme,
+                "plugin": str(step.offer.plugin),
+                "needs": list(step.needs()),
+                "state": _state(step, todo),
+                "bytes_out": step.estimate.bytes_out,
+                "peak_memory": step.estimate.peak_memory,
+                "seconds": round(step.estimate.seconds, 3),
+            }
+            for key, step in plan.steps.items()
+        ],
+        "targets": [
+            {
+                "name": planned.target.name,
+                "format": planned.target.format,
+                "scheme": planned.target.scheme,
+                "hardware": planned.target.hardware,
+                "steps": list(planned.chain),
+            }
+            for planned in plan.targets
+        ],
+    }
+
+
+def _state(step: Step, todo: Work) -> str:
+    if step.key in todo.steps:
+        return "to run"
+    return "cached" if step.key in todo.results else "not needed"

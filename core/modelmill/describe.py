@@ -1,0 +1,125 @@
+"""What a plan and its results say of an artifact: the manifest's content, with nothing of this machine or day."""
+
+import math
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from modelmill.config import Build
+from modelmill.decode import encode
+from modelmill.facts import parameters
+from modelmill.lock import SourceState
+from modelmill.plan import Plan, PlannedTarget, Step
+from modelmill.plan.records import Leaf
+from modelmill.store import Result
+from modelmill.tree import OutFile
+from modelmill_artifacts import licence as licences
+from modelmill_artifacts import manifest
+
+_WEIGHTS = (".gguf", ".safetensors", ".onnx", ".data")
+_REQUIREMENTS = ("os.", "cpu.", "accelerator.", "memory.")
+
+
+def runtime_files(planned: PlannedTarget, build: Build, result: Result) -> dict[str, OutFile]:
+    """The result's files by the path that they have in the artifact."""
+    rename = planned.format.record.artifact_path
+    name, scheme = build.project.name, planned.target.scheme
+    return {rename(file.path, name, scheme): file for file in result.files}
+
+
+def usage(planned: PlannedTarget, files: Mapping[str, OutFile]) -> str:
+    """One shell command that runs the artifact from inside its folder."""
+    first = min(files, key=lambda path: (PurePosixPath(path).suffix not in _WEIGHTS, path))
+    return planned.format.record.usage.format(path=".", file=first)
+
+
+def describe(plan: Plan, planned: PlannedTarget, build: Build, files: Mapping[str, OutFile]) -> manifest.Manifest:
+    """The manifest of an artifact, before any description file is added to its list of files."""
+    facts = plan.steps[planned.key].facts
+    count = parameters(planned.source.facts)
+    weight_bytes = sum(file.size for path, file in files.items() if PurePosixPath(path).suffix in _WEIGHTS)
+    stated = planned.source.locked.licence or build.project.license
+    return manifest.Manifest(
+        name=build.project.name,
+        version=build.project.version,
+        target=planned.target.name,
+        format=planned.target.format,
+        scheme=planned.target.scheme,
+        architecture=facts.architecture or planned.source.facts.architecture,
+        parameters=count,
+        bits_per_weight=round(weight_bytes * 8 / count, 4) if count else 0.0,
+        licence=None if stated is None else licences.normalise(stated),
+        hardware=manifest.HardwareProfile(profile=planned.target.hardware, requires=_requirements(planned)),
+        files=tuple(manifest.File(path=path, sha256=file.sha256, size=file.size) for path, file in files.items()),
+        sources=tuple(_sources(planned)),
+        steps=tuple(_step(plan.steps[key]) for key in _made_by(plan, planned.key)),
+        flags=manifest.Flags(
+            requantized=_requantized(plan, planned),
+            experimental=bool(facts.details.get("experimental", False)),
+        ),
+        usage=usage(planned, files),
+    )
+
+
+def _made_by(plan: Plan, key: str) -> list[str]:
+    """The keys of all steps that a step's result follows from, each after those that it needs."""
+    found: dict[str, None] = {}
+
+    def visit(item: str) -> None:
+        for earlier in plan.steps[item].needs():
+            visit(earlier)
+        found.setdefault(item, None)
+
+    visit(key)
+    return list(found)
+
+
+def _requirements(planned: PlannedTarget) -> dict[str, Any]:
+    fields = planned.hardware.fields
+    return {name: value for name, value in sorted(fields.items()) if name.startswith(_REQUIREMENTS) and _plain(value)}
+
+
+def _plain(value: Any) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _sources(planned: PlannedTarget) -> list[manifest.SourceLock]:
+    states = {"model": planned.source, **planned.inputs}
+    return [_source(role, state) for role, state in states.items()]
+
+
+def _source(role: str, state: SourceState) -> manifest.SourceLock:
+    locked = state.locked
+    return manifest.SourceLock(
+        name=locked.name,
+        role=role,
+        uri=locked.uri,
+        revision=locked.revision,
+        licence=None if locked.licence is None else licences.normalise(locked.licence),
+        files=tuple(manifest.File(path=file.path, sha256=file.sha256, size=file.size) for file in locked.files),
+    )
+
+
+def _step(step: Step) -> manifest.Step:
+    plugin = step.components["plugin"]
+    return manifest.Step(
+        key=step.key,
+        name=step.offer.record.name,
+        plugin=plugin["distribution"],
+        plugin_version=plugin["version"],
+        scheme=step.scheme,
+        options=encode(step.options),
+        tools=tuple(
+            manifest.Tool(name=tool["name"], version=tool["version"]) for tool in step.components.get("tools", ())
+        ),
+    )
+
+
+def _requantized(plan: Plan, planned: PlannedTarget) -> bool:
+    """Whether values that had been quantized before were quantized again on the way."""
+    for key in planned.chain:
+        step = plan.steps[key]
+        before = step.source.source.facts if isinstance(step.source, Leaf) else plan.steps[step.source].facts
+        if before.quantization is not None and step.facts.quantization not in (None, before.quantization):
+            return True
+    return False
