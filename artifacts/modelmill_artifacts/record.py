@@ -36,8 +36,8 @@ Size = Annotated[int, AtLeast(0)]
 _WORDS = {str: "a string", bool: "true or false", int: "a whole number", float: "a number"}
 
 
-def read(cls: type[Record], value: Any, where: str) -> Record:
-    """Fill a dataclass from a JSON object.
+def read(cls: type[Record], value: Any, where: str, *, defaults: bool = False) -> Record:
+    """Fill a dataclass from a JSON object; with `defaults`, a key may be missing where the record has a default.
 
     Raises ArtifactError for an unknown key, a missing key and a wrong type, its sentence opened by `where`
     and the place in the document.
@@ -45,16 +45,16 @@ def read(cls: type[Record], value: Any, where: str) -> Record:
     if not isinstance(value, dict):
         raise _wrong(where, "an object", value)
     hints = typing.get_type_hints(cls, include_extras=True)
-    known = [item.name for item in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    known = {item.name: item for item in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for key in value:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
             clause = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(known)}"
             raise ArtifactError(f"{where}: unknown key {key!r}; {clause}")
-    for name in known:
-        if name not in value:
+    for name, item in known.items():
+        if name not in value and (not defaults or item.default is dataclasses.MISSING):
             raise ArtifactError(f"{where}: {name!r} is missing")
-    return cls(**{name: _value(hints[name], value[name], f"{where}: {name}") for name in known})
+    return cls(**{name: _value(hints[name], value[name], f"{where}: {name}") for name in known if name in value})
 
 
 def write(value: Any) -> Any:

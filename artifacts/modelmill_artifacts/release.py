@@ -7,12 +7,15 @@ from pathlib import Path
 
 from modelmill_artifacts import canonical, manifest, paths, record
 from modelmill_artifacts.errors import ArtifactError
+from modelmill_artifacts.evidence import release_purl
 from modelmill_artifacts.manifest import MANIFEST, HardwareProfile, Manifest, contents, versioned
+from modelmill_artifacts.oms import STATEMENT
 from modelmill_artifacts.record import Sha256, Size, Text
 
 SCHEMA_VERSION = 1
 RELEASE = "release.json"
 RELEASE_SIGNATURE = "release.json.sig"
+PREDICATE = "https://in-toto.io/attestation/release/v0.1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,3 +102,18 @@ def load(data: bytes, where: str = RELEASE) -> Release:
 def read(folder: Path) -> Release:
     """The index of the release in this folder. Raises ArtifactError if there is none that is sound."""
     return load(contents(folder / RELEASE), str(folder / RELEASE))
+
+
+def payload(release: Release, data: bytes) -> bytes:
+    """The bytes of the in-toto statement over an index, given the bytes of the index: which release it is.
+
+    The predicate is in-toto's `release` (in-toto/attestation, spec/predicates/release.md).
+    """
+    return canonical.dumps(
+        {
+            "_type": STATEMENT,
+            "subject": [{"name": RELEASE, "digest": {"sha256": sha256(data).hexdigest()}}],
+            "predicateType": PREDICATE,
+            "predicate": {"purl": release_purl(release.name, release.version)},
+        }
+    )

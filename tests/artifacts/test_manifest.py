@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from modelmill_artifacts import canonical, release, schema, tree
+from modelmill_artifacts import canonical, schema, tree
 from modelmill_artifacts.errors import ArtifactError
 from modelmill_artifacts.manifest import File, Manifest, dump, load
 from modelmill_artifacts.release import Release
@@ -40,10 +40,6 @@ def with_path(found: Manifest, *paths: str) -> bytes:
 
 def test_a_manifest_is_read_back_equal(manifest: Manifest) -> None:
     assert load(dump(manifest)) == manifest
-
-
-def test_a_manifest_has_these_bytes(manifest: Manifest, golden: Callable[[str, bytes], None]) -> None:
-    golden("artifact.json", dump(manifest))
 
 
 @pytest.mark.parametrize(
@@ -169,18 +165,3 @@ def test_a_folder_that_is_not_the_manifests_is_refused(
     change(runtime_folder)
     with pytest.raises(ArtifactError, match=said):
         tree.check_folder(runtime_folder, manifest, ())
-
-
-def test_a_release_index_is_read_back_equal(runtime_folder: Path, manifest: Manifest) -> None:
-    (runtime_folder / "artifact.json").write_bytes(dump(manifest))
-    found = release.index(runtime_folder.parent, ["raspberry-pi-5"])
-    assert release.load(release.dump(found)) == found
-    assert found.artifacts[0].sha256 == tree.sha256(runtime_folder / "artifact.json")
-
-
-def test_a_release_of_two_versions_is_refused(tmp_path: Path, manifest: Manifest) -> None:
-    for version in ("1", "2"):
-        (tmp_path / version).mkdir()
-        (tmp_path / version / "artifact.json").write_bytes(dump(replace(manifest, version=version)))
-    with pytest.raises(ArtifactError, match="one name and one version"):
-        release.index(tmp_path, ["1", "2"])

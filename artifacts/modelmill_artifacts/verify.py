@@ -1,0 +1,209 @@
+"""Whether an artifact or a release is whole, signed by a trusted key, and what the policy wants."""
+
+import os
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from modelmill_artifacts import (
+    agreement,
+    canonical,
+    licence,
+    manifest,
+    oms,
+    policy,
+    provenance,
+    release,
+    signature,
+    tree,
+)
+from modelmill_artifacts.errors import ArtifactError
+from modelmill_artifacts.keys import PublicKey
+from modelmill_artifacts.manifest import MANIFEST, PROVENANCE, SBOM, SIGNATURE, Manifest
+from modelmill_artifacts.policy import Policy
+from modelmill_artifacts.release import RELEASE, RELEASE_SIGNATURE, Entry, Release
+
+Progress = Callable[[int, int], None]
+"""Called from any thread with the bytes that were just hashed and the bytes that all files have."""
+
+_IN_MEMORY = (SBOM, MANIFEST, PROVENANCE)
+"""The descriptions: read once, so that the bytes that are judged are the bytes that were hashed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedArtifact:
+    """An artifact that passed: what it is, who signed it, and what its licence asks of who passes it on."""
+
+    path: str
+    manifest: Manifest
+    key: str
+    key_name: str
+    development: bool
+    files: int
+    bytes: int
+    obligations: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """A folder that passed: one artifact, or a release with each of its artifacts."""
+
+    path: str
+    release: Release | None
+    artifacts: tuple[VerifiedArtifact, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Signed:
+    """An artifact's folder whose signature is good: what is signed, and what lies there."""
+
+    folder: Path
+    digests: Mapping[str, str]
+    sizes: Mapping[str, int]
+    key: PublicKey
+
+
+def verify(
+    path: Path,
+    accepts: Policy,
+    *,
+    targets: Collection[str] | None = None,
+    threads: int = 0,
+    progress: Progress | None = None,
+) -> Verified:
+    """Check an artifact's or a release's folder: signatures, every file, and that all descriptions agree.
+
+    Of a release, `targets` are the artifacts that must be there, and no other may be; None means all of the
+    index. `threads` 0 takes as many as there are cores. Raises ArtifactError that says what is wrong first.
+    """
+    trusted = policy.trusted(accepts)
+    path = path.resolve() if path.is_symlink() else path
+    if (path / RELEASE).exists() or (path / RELEASE).is_symlink():
+        found, entries = _release(path, accepts, trusted, targets)
+        signed = [_signature(path / item.path, trusted) for item in entries]
+    else:
+        found, entries = None, ()
+        signed = [_signature(path, trusted)]
+    contents = _contents(signed, threads, progress)
+    artifacts = tuple(_artifact(item, contents[item.folder], accepts, trusted) for item in signed)
+    for item, artifact, signed_item in zip(entries, artifacts, signed, strict=False):
+        _check_entry(found, item, artifact.manifest, contents[signed_item.folder][MANIFEST], path)
+    return Verified(path=str(path), release=found, artifacts=artifacts)
+
+
+def _release(
+    folder: Path, accepts: Policy, trusted: tuple[PublicKey, ...], targets: Collection[str] | None
+) -> tuple[Release, tuple[Entry, ...]]:
+    """The index of a release, its signature checked, and those of its artifacts that must be there."""
+    data = manifest.contents(folder / RELEASE)
+    where = str(folder / RELEASE_SIGNATURE)
+    value, _ = signature.statement(manifest.contents(folder / RELEASE_SIGNATURE), trusted, where)
+    found = release.load(data, str(folder / RELEASE))
+    if release.payload(found, data) != canonical.dumps(value):
+        raise ArtifactError(f"{where}: signs another index than {folder / RELEASE}")
+    for what, wanted, has in (("name", accepts.name, found.name), ("version", accepts.version, found.version)):
+        if wanted is not None and wanted != has:
+            raise ArtifactError(f"{folder / RELEASE}: its {what} is {has!r}, and the policy wants {wanted!r}")
+    known = {item.target for item in found.artifacts}
+    if unknown := sorted(set(targets or ()) - known):
+        raise ArtifactError(f"{folder / RELEASE}: has no target {unknown[0]!r}; there is {', '.join(sorted(known))}")
+    entries = tuple(item for item in found.artifacts if targets is None or item.target in targets)
+    _check_release_folder(folder, entries)
+    return found, entries
+
+
+def _check_release_folder(folder: Path, entries: tuple[Entry, ...]) -> None:
+    """Refuse whatever lies in a release's folder that is neither index nor one of these artifacts."""
+    inside = tuple(f"{item.path}/" for item in entries)
+    for path in sorted(tree.listing(folder)):
+        if path not in {RELEASE, RELEASE_SIGNATURE} and not path.startswith(inside):
+            raise ArtifactError(f"{folder}: {path!r} is not part of the release; remove the file, or do not trust it")
+    for item in entries:
+        if not (folder / item.path).is_dir():
+            raise ArtifactError(f"{folder}: the artifact {item.path!r} is missing")
+
+
+def _signature(folder: Path, trusted: tuple[PublicKey, ...]) -> _Signed:
+    """What an artifact's signature covers, once it is good and the folder holds just that."""
+    sizes = tree.listing(folder)
+    where = str(folder / SIGNATURE)
+    value, key = signature.statement(manifest.contents(folder / SIGNATURE), trusted, where)
+    digests = oms.read(value, where)
+    for path in _IN_MEMORY:
+        if path not in digests:
+            raise ArtifactError(f"{where}: does not sign {path!r}, which every artifact has")
+    tree.compare(folder, {}, {SIGNATURE, *digests}, sizes)
+    sized = {path: sizes[path] for path in digests}
+    return _Signed(folder=folder, digests=digests, sizes=sized, key=key)
+
+
+def _contents(signed: list[_Signed], threads: int, progress: Progress | None) -> dict[Path, dict[str, bytes]]:
+    """The descriptions of each artifact, once every file of every artifact has the digest that was signed."""
+    work = [(item, path) for item in signed for path in item.digests]
+    work.sort(key=lambda pair: (-pair[0].sizes[pair[1]], str(pair[0].folder), pair[1]))
+    total = sum(item.sizes[path] for item, path in work)
+    descriptions: dict[Path, dict[str, bytes]] = {item.folder: {} for item in signed}
+
+    def note(count: int) -> None:
+        if progress is not None:
+            progress(count, total)
+
+    def digest(pair: tuple[_Signed, str]) -> str:
+        item, path = pair
+        if path not in _IN_MEMORY:
+            return tree.sha256(item.folder / path, note)
+        data = manifest.contents(item.folder / path)
+        descriptions[item.folder][path] = data
+        note(len(data))
+        return sha256(data).hexdigest()
+
+    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+        for (item, path), found in zip(work, pool.map(digest, work), strict=True):
+            if found != item.digests[path]:
+                raise ArtifactError(f"{item.folder}: {path!r} is not what was signed: its sha256 is {found}")
+    return descriptions
+
+
+def _artifact(
+    signed: _Signed, contents: Mapping[str, bytes], accepts: Policy, trusted: tuple[PublicKey, ...]
+) -> VerifiedArtifact:
+    """An artifact whose files are what was signed, once its descriptions agree and the policy accepts it."""
+    folder = signed.folder
+    found = manifest.load(contents[MANIFEST], str(folder / MANIFEST))
+    listed = {file.path: file.sha256 for file in found.files}
+    described = listed | {path: signed.digests[path] for path in (MANIFEST, PROVENANCE)}
+    if described != signed.digests:
+        path = min(dict(described.items() ^ signed.digests.items()))
+        raise ArtifactError(f"{folder / MANIFEST}: does not list {path!r} as it was signed")
+    tree.compare(folder, {file.path: file.size for file in found.files}, {MANIFEST, PROVENANCE}, signed.sizes)
+    agreement.check(contents[SBOM], found, str(folder / SBOM))
+    where = str(folder / PROVENANCE)
+    statement, _ = signature.statement(contents[PROVENANCE], trusted, where)
+    provenance.check(statement, found, {path: described[path] for path in described if path != PROVENANCE}, where)
+    policy.check_builders(accepts, provenance.builders(statement, where), where)
+    policy.check(accepts, found, str(folder))
+    return VerifiedArtifact(
+        path=str(folder),
+        manifest=found,
+        key=signed.key.fingerprint,
+        key_name=signed.key.name,
+        development=signed.key.development,
+        files=len(signed.sizes) + 1,
+        bytes=sum(signed.sizes.values()),
+        obligations=licence.obligations(found.licence) if found.licence else (),
+    )
+
+
+def _check_entry(found: Release | None, item: Entry, artifact: Manifest, data: bytes, folder: Path) -> None:
+    """Refuse an artifact that is not the one that the release's index means."""
+    if found is None:
+        return
+    where = folder / item.path / MANIFEST
+    if (len(data), sha256(data).hexdigest()) != (item.size, item.sha256):
+        raise ArtifactError(f"{where}: not the manifest that {RELEASE} names; it is of another release or target")
+    if (artifact.name, artifact.version) != (found.name, found.version):
+        raise ArtifactError(f"{where}: is of {artifact.name} {artifact.version}, not {found.name} {found.version}")
+    if release.entry(artifact, data, item.path) != item:
+        raise ArtifactError(f"{where}: disagrees with what {RELEASE} says of {item.target!r}")
