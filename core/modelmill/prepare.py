@@ -12,7 +12,7 @@ from modelmill import toolchain
 from modelmill.config import Build, Target, check_names, read
 from modelmill.decode import encode, suggestion
 from modelmill.errors import ConfigError
-from modelmill.hardware import load_profiles
+from modelmill.hardware import load_profile
 from modelmill.lock import LockedSource, Resolver, SourceState, read_lock, write_lock
 from modelmill.plan import Plan, plan
 from modelmill.plan.keys import Identity
@@ -69,7 +69,7 @@ def prepare(
             targets,
             states,
             registry,
-            load_profiles(_profiles(registry, {target.hardware for target in targets})),
+            _profiles(registry, {target.hardware for target in targets}),
             {name: source.requantize for name, source in build.sources.items()},
             identifier(store),
         ),
@@ -116,10 +116,9 @@ def identifier(store: Store) -> Callable[[Offer[Maker[Any]]], Identity]:
     return identify
 
 
-def _profiles(registry: Registry, names: set[str]) -> dict[str, str]:
-    """The TOML of the named profiles and of all that they could inherit from."""
-    del names  # inheritance may name any profile; reading is cheap, parsing is left to who needs it
-    return {name: registry.hardware[name].record.toml for name in registry.hardware}
+def _profiles(registry: Registry, names: set[str]) -> dict[str, Hardware]:
+    texts = {name: registry.hardware[name].record.toml for name in registry.hardware}
+    return {name: load_profile(name, texts) for name in sorted(names)}
 
 
 def _keep_lock(
