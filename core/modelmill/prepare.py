@@ -18,7 +18,7 @@ from modelmill.plan import Plan, plan
 from modelmill.plan.keys import Identity
 from modelmill.registry import Offer, Registry, load
 from modelmill.store import Store
-from modelmill.types import Maker
+from modelmill.types import Hardware, Maker
 
 LOCK = "build.lock"
 
