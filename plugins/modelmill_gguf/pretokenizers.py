@@ -23,8 +23,7 @@ _REST_WITH_SLASH = r"| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 LLAMA3 = _CONTRACTIONS + _WORDS + r"|\p{N}{1,3}" + _REST
 QWEN2 = _CONTRACTIONS + _WORDS + r"|\p{N}" + _REST
 QWEN35 = (
-    _CONTRACTIONS
-    + r"|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    _CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 GPT4O = (
     rf"[^\r\n\p{{L}}\p{{N}}]?{_UPPER}*{_LOWER}+{_CONTRACTIONS}?"
@@ -66,7 +65,7 @@ PRE_TOKENIZERS = (
     PreTokenizer(name="tekken", steps=(("split", TEKKEN), _BYTES), ignore_merges=True, adds_bos=True),
     PreTokenizer(
         name="deepseek-v3",
-        steps=(("split", r"\p{N}{1,3}"), ("split", "[一-龥\u3040-ゟ゠-ヿ]+"), ("split", DEEPSEEK3), _BYTES),
+        steps=(("split", r"\p{N}{1,3}"), ("split", "[一-龥\u3040-ゟ\u30a0-ヿ]+"), ("split", DEEPSEEK3), _BYTES),
     ),
     PreTokenizer(name="smollm", steps=(("digits",), _GPT2)),
     PreTokenizer(name="gpt-2", steps=(_GPT2,)),
@@ -98,7 +97,7 @@ def recognise(definition: Mapping[str, Any]) -> PreTokenizer:
     )
     names = ", ".join(known.name for known in PRE_TOKENIZERS)
     raise ConvertError(
-        f"tokenizer.json splits text in a way that none of the known pre-tokenizers of llama.cpp ({names}) does: {shown}"
+        f"tokenizer.json splits text as none of llama.cpp's pre-tokenizers known here ({names}) does: {shown}"
     )
 
 

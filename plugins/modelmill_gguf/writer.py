@@ -56,7 +56,7 @@ def header_bytes(fields: Sequence[Field], tensors: Sequence[Tensor], alignment: 
     return b"".join(parts)
 
 
-def write(  # noqa: PLR0913  # the whole of a file; a record around these would be unpacked at once
+def write(
     job: Job[Any],
     path: str,
     *,

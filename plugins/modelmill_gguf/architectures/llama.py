@@ -5,8 +5,8 @@ from math import pi
 from modelmill_gguf.architectures import common
 from modelmill_gguf.architectures.table import EMBEDDINGS, Architecture, Extra, attention, gated_mlp, norms
 from modelmill_gguf.fields import Field, uint32
-from modelmill_gguf.precision import rounded
 from modelmill_gguf.hyperparameters import Hyperparameters, number
+from modelmill_gguf.precision import rounded
 
 DEFAULTS = {"max_position_embeddings": 2048, "rms_norm_eps": 1e-6, "rope_theta": 10_000.0}
 

@@ -1,0 +1,80 @@
+"""huggingface → gguf, tensor by tensor from memory-mapped weights: no more than a block of rows is held."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from modelmill import ConvertError, Job
+from modelmill import checkpoint as checkpoints
+from modelmill.checkpoint import Checkpoint
+from modelmill_gguf import split
+from modelmill_gguf.fields import Buffer, Field
+from modelmill_gguf.layout import Layout, Planned, plan
+from modelmill_gguf.options import ConvertOptions, most_bytes
+from modelmill_gguf.values import Array, blocks
+from modelmill_gguf.vocabulary import build
+from modelmill_gguf.writer import write
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenModel:
+    """A checkpoint laid out as GGUF and open for reading; `fields` are all metadata, the vocabulary included."""
+
+    layout: Layout
+    fields: tuple[Field, ...]
+    weights: Checkpoint
+
+
+@contextmanager
+def open_model(folder: Path, scheme: str | None, name: str | None = None) -> Iterator[OpenModel]:
+    """Open a checkpoint to be read as the GGUF model that it becomes at this scheme (F32, F16, BF16)."""
+    layout = plan(checkpoints.facts(folder), scheme, name)
+    tokenizer = checkpoints.read_tokenizer(folder)
+    if tokenizer is None:
+        raise ConvertError("The checkpoint has no tokenizer: there is no tokenizer.json and no tokenizer.model.")
+    fields = (*layout.fields, *build(tokenizer, layout.vocabulary))
+    with checkpoints.open_checkpoint(folder) as weights:
+        yield OpenModel(layout=layout, fields=fields, weights=weights)
+
+
+def rows(model: OpenModel, planned: Planned, kind: str) -> Iterator[Array]:
+    """A tensor's values as `kind` (F32, F16, or BF16 as bits), in contiguous blocks of whole rows.
+
+    Tensors may be read in any order. Their memory is let go of afterwards.
+    """
+    if planned.extra is not None:
+        from numpy import array, float32
+
+        yield array([planned.extra.values], dtype=float32)
+        return
+    if planned.source is None:
+        raise ConvertError(f"Tensor {planned.tensor.name!r} comes from nowhere.")
+    raw = model.weights.raw(planned.source.name)
+    try:
+        yield from blocks(raw, planned, kind)
+    finally:
+        raw.release()
+        model.weights.release(planned.source.name)
+
+
+def run(job: Job[ConvertOptions]) -> None:
+    """Convert a checkpoint; the step's work."""
+    with open_model(job.source, job.scheme, job.options.name) as model:
+        groups = split.groups(model.layout.tensors, most_bytes(job.options))
+        planned = iter(model.layout.planned)
+        for at, tensors in enumerate(groups):
+            place = split.fields(at, len(groups), len(model.layout.tensors))
+            write(
+                job,
+                split.file_name(at, len(groups)),
+                fields=[*(model.fields if at == 0 else ()), *place],
+                tensors=tensors,
+                data=(_bytes(model, each) for each in islice(planned, len(tensors))),
+            )
+
+
+def _bytes(model: OpenModel, planned: Planned) -> Iterator[Buffer]:
+    for block in rows(model, planned, planned.tensor.dtype):
+        yield block.data

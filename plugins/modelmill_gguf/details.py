@@ -1,0 +1,67 @@
+"""What this plugin's steps tell each other about a GGUF model in its facts' `details`."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from modelmill_gguf.fields import Field, ValueType, value
+from modelmill_gguf.header import DEFAULT_ALIGNMENT
+from modelmill_gguf.token_texts import TokenType
+from modelmill_gguf.vocabulary import MERGES, TOKENS, TYPES, Vocabulary
+
+CHAT_TEMPLATE = "tokenizer.chat_template"
+
+
+def gguf_details(
+    fields: Iterable[Field], metadata_bytes: int, count: int, alignment: int = DEFAULT_ALIGNMENT
+) -> dict[str, Any]:
+    """`keys` has every scalar and text of the metadata but the chat template; arrays are left out."""
+    keys = {
+        field.key: value(field) for field in fields if field.kind is not ValueType.ARRAY and field.key != CHAT_TEMPLATE
+    }
+    return {"metadata_bytes": metadata_bytes, "keys": keys, "n_kv": count, "alignment": alignment}
+
+
+def tokenizer_details(vocabulary: Vocabulary) -> dict[str, Any]:
+    """A vocabulary that is yet to be written."""
+    texts = {field.key: value(field) for field in vocabulary.fields}
+    merges = vocabulary.array_sizes.get(MERGES, 0)
+    return {
+        "model": vocabulary.model,
+        "pre": texts["tokenizer.ggml.pre"],
+        "tokens": vocabulary.rows,
+        "token_bytes": vocabulary.array_sizes[TOKENS] - 8 * vocabulary.rows,
+        "merges_size": merges,
+        "special": [
+            {"id": special.id, "text": special.text, "type": int(special.kind)} for special in vocabulary.specials
+        ],
+        "chat_template": texts.get(CHAT_TEMPLATE),
+    }
+
+
+def read_tokenizer_details(fields: Mapping[str, Field]) -> dict[str, Any] | None:
+    """The same of a file's vocabulary; None where it has none."""
+    if TOKENS not in fields or "tokenizer.ggml.model" not in fields:
+        return None
+    tokens = fields[TOKENS]
+    template = fields.get(CHAT_TEMPLATE)
+    pre = fields.get("tokenizer.ggml.pre")
+    return {
+        "model": value(fields["tokenizer.ggml.model"]),
+        "pre": value(pre) if pre else "default",
+        "tokens": tokens.count,
+        "token_bytes": len(tokens.raw) - 8 * tokens.count,
+        "merges_size": len(fields[MERGES].raw) if MERGES in fields else 0,
+        "special": _special(fields),
+        "chat_template": value(template) if template else None,
+    }
+
+
+def _special(fields: Mapping[str, Field]) -> list[dict[str, Any]]:
+    kinds = value(fields[TYPES]) if TYPES in fields else []
+    wanted = {int(TokenType.CONTROL), int(TokenType.USER_DEFINED)}
+    if not wanted.intersection(kinds):
+        return []
+    texts = value(fields[TOKENS])
+    return [
+        {"id": at, "text": texts[at], "type": kind} for at, kind in enumerate(kinds[: len(texts)]) if kind in wanted
+    ]

@@ -1,0 +1,71 @@
+"""What the converter into GGUF will give and take, known from the checkpoint's facts before it runs."""
+
+from math import prod
+from typing import Any
+
+from modelmill import ConvertError, Estimate, Facts, Outlook, Refusal
+from modelmill_gguf import split
+from modelmill_gguf.details import gguf_details, tokenizer_details
+from modelmill_gguf.layout import Layout, plan
+from modelmill_gguf.options import ConvertOptions, most_bytes
+from modelmill_gguf.writer import file_size, metadata_size
+
+_INTERPRETER = 90 * 1024**2  # Python, numpy and the plugin
+_PER_TOKEN = 700  # bytes of a vocabulary while it is read and written
+_BLOCKS = 24 * 1024**2
+_BYTES_PER_SECOND = 250e6
+_START = 0.4
+
+
+def infer(outlook: Outlook[ConvertOptions]) -> Facts | Refusal:
+    """The facts of the GGUF file that a checkpoint becomes, or why it cannot."""
+    facts, options = outlook.facts, outlook.options
+    try:
+        layout = plan(facts, outlook.scheme, options.name)
+        files = file_sizes(layout, options)
+    except ConvertError as error:
+        return Refusal(reason=str(error))
+    return Facts(
+        format="gguf",
+        scheme=layout.scheme,
+        architecture=layout.architecture.name,
+        config=facts.config,
+        tensors=layout.tensors,
+        files=files,
+        quantization=facts.quantization,
+        licence=facts.licence,
+        details=_details(facts, layout),
+    )
+
+
+def _details(facts: Facts, layout: Layout) -> dict[str, Any]:
+    fields = (*layout.fields, *layout.vocabulary.fields)
+    return {
+        **facts.details,
+        "gguf": gguf_details(fields, layout.metadata_bytes, len(layout.fields) + layout.vocabulary.count),
+        "tokenizer": tokenizer_details(layout.vocabulary),
+    }
+
+
+def file_sizes(layout: Layout, options: ConvertOptions) -> dict[str, int]:
+    """Every file of the result with its exact size."""
+    groups = split.groups(layout.tensors, most_bytes(options))
+    sizes = {}
+    for at, tensors in enumerate(groups):
+        place = metadata_size(split.fields(at, len(groups), len(layout.tensors)))
+        metadata = place + (layout.metadata_bytes if at == 0 else 0)
+        sizes[split.file_name(at, len(groups))] = file_size(metadata, tensors)
+    return sizes
+
+
+def estimate(outlook: Outlook[ConvertOptions], facts: Facts) -> Estimate:
+    """Bytes out to the byte; memory and time as measured for models of 0.1 to 8 GB."""
+    largest = max((prod(tensor.shape) for tensor in outlook.facts.tensors), default=0)
+    tokens = facts.details["tokenizer"]["tokens"]
+    size = sum(facts.files.values())
+    return Estimate(
+        bytes_out=size,
+        # The kernel may keep a tensor's pages while it is read; they are let go of after each.
+        peak_memory=_INTERPRETER + _BLOCKS + tokens * _PER_TOKEN + 4 * largest,
+        seconds=_START + size / _BYTES_PER_SECOND,
+    )

@@ -1,0 +1,169 @@
+"""The vocabulary in GGUF: predicted to the byte from a tokenizer's summary, and built from the tokenizer."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from modelmill import ConvertError
+from modelmill.checkpoint import Tokenizer
+from modelmill_gguf.fields import Field, ValueType, boolean, frame_size, numbers, string, strings
+from modelmill_gguf.pretokenizers import recognise
+from modelmill_gguf.special_tokens import special_fields
+from modelmill_gguf.token_texts import Special, TokenType, padding, specials
+
+TOKENS = "tokenizer.ggml.tokens"
+SCORES = "tokenizer.ggml.scores"
+TYPES = "tokenizer.ggml.token_type"
+MERGES = "tokenizer.ggml.merges"
+_LENGTH = 8
+_SCORE_OF_ADDED = -1000.0
+_SCORE_OF_PADDING = -10_000.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vocabulary:
+    """What is known of the tokenizer's fields without the tokens: the small ones, and the size of the arrays.
+
+    `model` is llama.cpp's word: `gpt2` for byte-level BPE, `llama` for sentencepiece.
+    """
+
+    model: str
+    rows: int
+    specials: tuple[Special, ...]
+    fields: tuple[Field, ...]
+    array_sizes: Mapping[str, int]
+
+    @property
+    def size(self) -> int:
+        """The bytes of all fields together."""
+        small = sum(frame_size(field.key, is_array=False) + len(field.raw) for field in self.fields)
+        return small + sum(frame_size(key, is_array=True) + size for key, size in self.array_sizes.items())
+
+    @property
+    def count(self) -> int:
+        """The number of fields."""
+        return len(self.fields) + len(self.array_sizes)
+
+
+def predict(
+    summary: Mapping[str, Any] | None,
+    config: Mapping[str, Any],
+    rows: int,
+    *,
+    drops: tuple[str, ...] = (),
+    says_space_prefix: bool = False,
+) -> Vocabulary:
+    """The vocabulary of a model with `rows` embeddings, from its tokenizer's summary and its config.json.
+
+    Raises ConvertError where llama.cpp has no counterpart for the tokenizer.
+    """
+    if summary is None:
+        raise ConvertError("The checkpoint has no tokenizer: there is no tokenizer.json and no tokenizer.model.")
+    model = _model(summary)
+    added = specials(summary, rows, drops)
+    pre = recognise(summary["definition"]).name if model == "gpt2" else "default"
+    prefix = _space_prefix(summary, model, says=says_space_prefix)
+    fields = [
+        string("tokenizer.ggml.model", model),
+        string("tokenizer.ggml.pre", pre),
+        *special_fields(summary, config, rows),
+    ]
+    if prefix is not None:
+        fields.append(boolean("tokenizer.ggml.add_space_prefix", value=prefix))
+    if summary["chat_template"] is not None:
+        fields.append(string("tokenizer.chat_template", summary["chat_template"]))
+    return Vocabulary(
+        model=model,
+        rows=rows,
+        specials=tuple(added),
+        fields=tuple(fields),
+        array_sizes=_array_sizes(summary, model, added, rows),
+    )
+
+
+def _model(summary: Mapping[str, Any]) -> str:
+    if summary["pieces"] is not None:
+        return "llama"
+    if summary["model"] != "BPE":
+        raise ConvertError(
+            f"tokenizer.json holds a {summary['model']} model and there is no tokenizer.model; "
+            "BPE, and sentencepiece with its tokenizer.model, can become GGUF."
+        )
+    definition = summary["definition"].get("model")
+    return "llama" if isinstance(definition, Mapping) and definition.get("byte_fallback") else "gpt2"
+
+
+def _space_prefix(summary: Mapping[str, Any], model: str, *, says: bool) -> bool | None:
+    """Whether llama.cpp puts a space before a text; for sentencepiece it does unless told otherwise."""
+    stated = summary["config"].get("add_prefix_space")
+    if says and isinstance(stated, bool):
+        return stated
+    if model == "llama" and summary["model"] is not None and not _prepends(summary["definition"]):
+        return False
+    return None
+
+
+def _prepends(definition: Mapping[str, Any]) -> bool:
+    """Whether a tokenizer.json that came from sentencepiece puts a word start before a text."""
+    normalizer = definition.get("normalizer")
+    parts = normalizer.get("normalizers", [normalizer]) if isinstance(normalizer, Mapping) else []
+    if any(isinstance(part, Mapping) and part.get("type") == "Prepend" for part in parts):
+        return True
+    splitter = definition.get("pre_tokenizer")
+    scheme = splitter.get("prepend_scheme", "always") if isinstance(splitter, Mapping) else "never"
+    is_metaspace = isinstance(splitter, Mapping) and splitter.get("type") == "Metaspace"
+    return is_metaspace and scheme != "never"
+
+
+def _array_sizes(summary: Mapping[str, Any], model: str, added: Sequence[Special], rows: int) -> dict[str, int]:
+    normal = summary["pieces"] or summary["normal"]
+    gaps = [*summary["gaps"], [summary["size"], rows]]
+    pads = sum(len(padding(at)) for first, end in gaps for at in range(first, min(end, rows)))
+    texts = normal["bytes"] + sum(len(special.text.encode()) for special in added) + pads
+    sizes = {TOKENS: _LENGTH * rows + texts, TYPES: 4 * rows}
+    if model == "llama":
+        return sizes | {SCORES: 4 * rows}
+    merges = summary["merges"]
+    if not merges["count"]:
+        raise ConvertError("tokenizer.json has no merges, which llama.cpp needs for byte-level BPE.")
+    return sizes | {MERGES: _LENGTH * merges["count"] + merges["bytes"]}
+
+
+def build(tokenizer: Tokenizer, vocabulary: Vocabulary) -> list[Field]:
+    """All fields of the tokenizer, arrays included."""
+    rows = vocabulary.rows
+    texts: list[str] = [padding(at) for at in range(rows)]
+    kinds = [int(TokenType.UNUSED)] * rows
+    scores = [_SCORE_OF_PADDING] * rows
+    if tokenizer.pieces:
+        for at, piece in enumerate(tokenizer.pieces[:rows]):
+            texts[at], kinds[at], scores[at] = piece.text, piece.type, piece.score
+    else:
+        ranks = _ranks(tokenizer) if vocabulary.model == "llama" else {}
+        for at, text in tokenizer.tokens.items():
+            texts[at], kinds[at] = text, int(TokenType.NORMAL)
+            if vocabulary.model == "llama":
+                kinds[at] = int(TokenType.BYTE if _spells_byte(text) else TokenType.NORMAL)
+                scores[at] = ranks.get(text, 0.0)
+    for special in vocabulary.specials:
+        texts[special.id], kinds[special.id] = special.text, int(special.kind)
+        scores[special.id] = _SCORE_OF_ADDED
+    fields = [*vocabulary.fields, strings(TOKENS, texts)]
+    if vocabulary.model == "llama":
+        fields.append(numbers(SCORES, ValueType.FLOAT32, scores))
+    fields.append(numbers(TYPES, ValueType.INT32, kinds))
+    if vocabulary.model == "gpt2":
+        fields.append(strings(MERGES, [f"{left} {right}" for left, right in tokenizer.merges]))
+    return fields
+
+
+def _spells_byte(text: str) -> bool:
+    return len(text) == 6 and text.startswith("<0x") and text.endswith(">")  # noqa: PLR2004
+
+
+def _ranks(tokenizer: Tokenizer) -> dict[str, float]:
+    """Scores that give the order of the merges back: sentencepiece joins the pair with the highest score first."""
+    found: dict[str, float] = {}
+    for rank, (left, right) in enumerate(tokenizer.merges):
+        found.setdefault(left + right, -float(rank))
+    return found
