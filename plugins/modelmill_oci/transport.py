@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import os
 import ssl
 import threading
 import urllib.parse
@@ -11,26 +10,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from typing import IO
 
 from modelmill import RemoteError
 from modelmill_oci import bearer, credentials
 from modelmill_oci.access import Access, is_loopback, tls_context
+from modelmill_oci.content import Content, shrunk
 from modelmill_oci.retry import TransientError
 
-_BLOCK = 1024 * 1024
 _REDIRECTS = 5
 _ERROR_BYTES = 64 * 1024
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
-    """`size` bytes of an open file from `offset`: a request's body that is never in memory as a whole."""
-
-    file: IO[bytes]
-    offset: int
-    size: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +30,7 @@ class Request:
     target: str
     scope: str
     headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | Span = b""
+    body: bytes | Content = b""
 
 
 class Transport:
@@ -210,12 +199,12 @@ def describe(response: http.client.HTTPResponse) -> str:
 
 
 def _send(
-    connection: http.client.HTTPConnection, method: str, target: str, headers: Mapping[str, str], body: bytes | Span
+    connection: http.client.HTTPConnection, method: str, target: str, headers: Mapping[str, str], body: bytes | Content
 ) -> http.client.HTTPResponse:
     connection.putrequest(method, target, skip_accept_encoding=True)
     for name, value in headers.items():
         connection.putheader(name, value)
-    size = body.size if isinstance(body, Span) else len(body)
+    size = body.size if isinstance(body, Content) else len(body)
     if size or method in ("POST", "PUT", "PATCH"):
         connection.putheader("Content-Length", str(size))
     connection.endheaders()
@@ -231,26 +220,23 @@ def _send(
     return connection.getresponse()
 
 
-def _send_body(connection: http.client.HTTPConnection, body: bytes | Span) -> None:
+def _send_body(connection: http.client.HTTPConnection, body: bytes | Content) -> None:
     if isinstance(body, bytes):
         if body:
             connection.send(body)
         return
-    if not body.size:
+    if isinstance(connection.sock, ssl.SSLSocket):
+        for block in body.blocks():
+            connection.sock.sendall(block)
         return
-    if not isinstance(connection.sock, ssl.SSLSocket):
-        # The kernel copies from file to socket; without TLS no byte of a weight enters this process.
-        if connection.sock.sendfile(body.file, body.offset, body.size) != body.size:
-            raise RemoteError("a file became shorter while it was being sent; build the release again")
-        return
-    body.file.seek(body.offset)
-    left, buffer = body.size, memoryview(bytearray(_BLOCK))
-    while left:
-        count = os.readv(body.file.fileno(), [buffer[: min(left, _BLOCK)]])
-        if not count:
-            raise RemoteError("a file became shorter while it was being sent; build the release again")
-        connection.sock.sendall(buffer[:count])
-        left -= count
+    for piece in body.pieces:
+        if piece.path is None:
+            connection.sock.sendall(piece.data)
+        elif piece.size:
+            # The kernel copies from file to socket; without TLS no byte of a weight enters this process.
+            with piece.path.open("rb", buffering=0) as file:
+                if connection.sock.sendfile(file, piece.offset, piece.size) != piece.size:
+                    raise shrunk(piece.path)
 
 
 def _proxy() -> str | None:

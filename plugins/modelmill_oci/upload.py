@@ -2,31 +2,15 @@
 
 import re
 import urllib.parse
-from collections.abc import Callable
-from dataclasses import dataclass
 from http import HTTPStatus
-from pathlib import Path
 
 from modelmill import RemoteError
+from modelmill_oci.content import Blob, Content
 from modelmill_oci.registry import Registry
 from modelmill_oci.retry import TransientError, retrying
-from modelmill_oci.transport import Request, Span
-
-Moved = Callable[[int], None]
-"""Told how many bytes have safely arrived since the last call."""
+from modelmill_oci.transport import Request
 
 _CHUNK = 64 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Blob:
-    """Bytes by digest, in a file from an offset on, or in memory where `path` is None."""
-
-    digest: str
-    size: int
-    path: Path | None = None
-    offset: int = 0
-    data: bytes = b""
 
 
 class _Session:
@@ -51,28 +35,21 @@ def upload(registry: Registry, blob: Blob, mount_from: tuple[str, ...] = ()) -> 
         return 0
     if any(registry.mount(blob.digest, repository) for repository in mount_from):
         return 0
-    if blob.path is None:
-        return retrying(registry.access, lambda: _put_bytes(registry, blob))
     session = _Session()
-    with blob.path.open("rb") as file:
-
-        def act() -> int:
-            return _attempt(registry, blob, session, Span(file=file, offset=blob.offset, size=blob.size))
-
-        return retrying(registry.access, act, progress=lambda: session.high)
+    return retrying(registry.access, lambda: _attempt(registry, blob, session), progress=lambda: session.high)
 
 
-def _attempt(registry: Registry, blob: Blob, session: _Session, whole: Span) -> int:
+def _attempt(registry: Registry, blob: Blob, session: _Session) -> int:
     if session.location is not None:
         _resume(registry, session)
     if session.location is None:
         session.location, session.offset = _begin(registry), 0
         if not session.chunked:
             session.chunked = True
-            _finish(registry, blob, session.location, whole)
+            _finish(registry, blob, session.location, blob.content)
             return blob.size
     while session.offset < blob.size:
-        _patch(registry, session, whole, min(_CHUNK, blob.size - session.offset))
+        _patch(registry, session, blob.content, min(_CHUNK, blob.size - session.offset))
     _finish(registry, blob, session.location, b"")
     return blob.size
 
@@ -89,12 +66,7 @@ def _begin(registry: Registry) -> str:
     return registry.transport.url(location)
 
 
-def _put_bytes(registry: Registry, blob: Blob) -> int:
-    _finish(registry, blob, _begin(registry), blob.data)
-    return blob.size
-
-
-def _finish(registry: Registry, blob: Blob, location: str, body: bytes | Span) -> None:
+def _finish(registry: Registry, blob: Blob, location: str, body: bytes | Content) -> None:
     """PUT the last bytes (or all) with the digest, which makes the blob."""
     mark = "&" if "?" in location else "?"
     target = f"{location}{mark}{urllib.parse.urlencode({'digest': blob.digest})}"
@@ -110,7 +82,7 @@ def _finish(registry: Registry, blob: Blob, location: str, body: bytes | Span) -
         if response.status != HTTPStatus.CREATED:
             failure = registry.failure(response)
             if response.status == HTTPStatus.BAD_REQUEST:
-                raise RemoteError(f"{failure} (sending {blob.path or blob.digest}: is it still what was built?)")
+                raise RemoteError(f"{failure} (sending {_name(blob)}: is it still what was built?)")
             raise failure
         response.read()
         stored = response.headers.get("Docker-Content-Digest", blob.digest)
@@ -118,10 +90,10 @@ def _finish(registry: Registry, blob: Blob, location: str, body: bytes | Span) -
         raise RemoteError(f"{registry.reference.name} stored {stored} where {blob.digest} was sent; refused")
 
 
-def _patch(registry: Registry, session: _Session, whole: Span, size: int) -> None:
+def _patch(registry: Registry, session: _Session, whole: Content, size: int) -> None:
     start = session.offset
     headers = {"Content-Type": "application/octet-stream", "Content-Range": f"{start}-{start + size - 1}"}
-    body = Span(file=whole.file, offset=whole.offset + start, size=size)
+    body = whole.part(start, size)
     request = Request(
         method="PATCH", target=session.location or "", scope=registry.push_scope, headers=headers, body=body
     )
@@ -151,3 +123,8 @@ def _resume(registry: Registry, session: _Session) -> None:
         session.location = registry.transport.url(response.headers.get("Location", session.location or ""))
         session.offset = int(arrived[1]) + 1
         session.high = max(session.high, session.offset)
+
+
+def _name(blob: Blob) -> str:
+    paths = [str(piece.path) for piece in blob.content.pieces if piece.path is not None]
+    return ", ".join(paths) or blob.digest

@@ -13,9 +13,9 @@ from oci_parts.registries import RegistryServer, registry_server
 from oci_parts.tokens import TokenService, token_service
 
 from modelmill_oci.access import Access
+from modelmill_oci.content import Blob, of_file
 from modelmill_oci.reference import parse
 from modelmill_oci.registry import Registry
-from modelmill_oci.upload import Blob
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +78,7 @@ def make_blob(tmp_path: Path) -> Callable[..., Blob]:
         data = (block * (size // len(block) + 1))[:size]
         path = tmp_path / f"blob-{seed}-{size}"
         path.write_bytes(data)
-        return Blob(digest="sha256:" + hashlib.sha256(data).hexdigest(), size=size, path=path)
+        return of_file(path, size, "sha256:" + hashlib.sha256(data).hexdigest())
 
     return make
 

@@ -8,14 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from oci_parts.blobs import path_of
 from oci_parts.faults import Fault, FaultProxy, fault_proxy
 from oci_parts.keeping import keeping_registry
 from oci_parts.registries import RegistryServer
 
 from modelmill import RemoteError
+from modelmill_oci.content import Blob
 from modelmill_oci.download import download
 from modelmill_oci.registry import Registry
-from modelmill_oci.upload import Blob, upload
+from modelmill_oci.upload import upload
 
 Open = Callable[..., Registry]
 Make = Callable[..., Blob]
@@ -105,8 +107,7 @@ def test_a_pull_that_is_cut_goes_on_where_it_was(
     proxy.faults.append(Fault(when="GET /v2/team/m/blobs", cut_down=cut))
     download(open_registry(proxy.host), blob.digest, SIZE, tmp_path / "back")
     assert proxy.injected == 1
-    assert blob.path
-    assert (tmp_path / "back").read_bytes() == blob.path.read_bytes()
+    assert (tmp_path / "back").read_bytes() == path_of(blob).read_bytes()
     assert proxy.bytes_down < SIZE + 200_000, "what had arrived was sent again"
     print(f"faults injected: {proxy.injected}; {proxy.bytes_down} bytes received for a blob of {SIZE}")
 
@@ -123,8 +124,7 @@ def test_a_pull_that_failed_is_resumed_by_the_next_one(
     before = proxy.bytes_down
     download(open_registry(proxy.host), blob.digest, SIZE, tmp_path / "back")
     assert proxy.bytes_down - before < SIZE - 4_500_000
-    assert blob.path
-    assert (tmp_path / "back").read_bytes() == blob.path.read_bytes()
+    assert (tmp_path / "back").read_bytes() == path_of(blob).read_bytes()
 
 
 def test_a_byte_that_flips_on_the_way_is_fetched_again(
@@ -135,8 +135,7 @@ def test_a_byte_that_flips_on_the_way_is_fetched_again(
     proxy.faults.append(Fault(when="GET /v2/team/m/blobs", flip=1_234_567))
     download(open_registry(proxy.host), blob.digest, SIZE, tmp_path / "back")
     assert proxy.injected == 1
-    assert blob.path
-    assert (tmp_path / "back").read_bytes() == blob.path.read_bytes()
+    assert (tmp_path / "back").read_bytes() == path_of(blob).read_bytes()
 
 
 def test_a_part_that_rotted_on_disk_is_not_built_upon(
@@ -146,8 +145,7 @@ def test_a_part_that_rotted_on_disk_is_not_built_upon(
     upload(open_registry(registry.host), blob)
     (tmp_path / "back.part").write_bytes(b"rotten" * 1000)
     download(open_registry(registry.host), blob.digest, SIZE, tmp_path / "back")
-    assert blob.path
-    assert (tmp_path / "back").read_bytes() == blob.path.read_bytes()
+    assert (tmp_path / "back").read_bytes() == path_of(blob).read_bytes()
 
 
 @pytest.mark.parametrize(

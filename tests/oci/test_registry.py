@@ -8,22 +8,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from oci_parts.blobs import path_of
 from oci_parts.registries import RegistryServer, call, docker_config, registry_server
 from oci_parts.tokens import TokenService
 
 from modelmill import RemoteError
 from modelmill_oci.access import Access, is_loopback
+from modelmill_oci.content import Blob, hashed, of_bytes, of_file
 from modelmill_oci.download import download
 from modelmill_oci.media import EMPTY, EMPTY_BYTES, MANIFEST
 from modelmill_oci.reference import parse
 from modelmill_oci.registry import Registry
-from modelmill_oci.upload import Blob, upload
+from modelmill_oci.upload import upload
 
 Open = Callable[..., Registry]
 
 
 def put_empty_manifest(client: Registry, tag: str) -> str:
-    upload(client, Blob(digest="sha256:" + hashlib.sha256(EMPTY_BYTES).hexdigest(), size=2, data=EMPTY_BYTES))
+    upload(client, of_bytes(EMPTY_BYTES))
     config = {"mediaType": EMPTY, "digest": "sha256:" + hashlib.sha256(EMPTY_BYTES).hexdigest(), "size": 2}
     body = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [config]}
     return client.put_manifest(json.dumps(body).encode(), MANIFEST, tag)[0]
@@ -37,15 +39,14 @@ def test_a_blob_comes_back_as_it_went(
     assert upload(client, blob) == size
     assert upload(client, blob) == 0
     assert download(client, blob.digest, size, tmp_path / "back") == size
-    assert blob.path
-    assert (tmp_path / "back").read_bytes() == blob.path.read_bytes()
+    assert (tmp_path / "back").read_bytes() == path_of(blob).read_bytes()
     assert download(client, blob.digest, size, tmp_path / "back") == 0
 
 
 def test_a_span_of_a_file_is_a_blob(open_registry: Open, registry: RegistryServer, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"abcdefgh" * 10)
     part = (b"abcdefgh" * 10)[3:60]
-    blob = Blob(digest="sha256:" + hashlib.sha256(part).hexdigest(), size=57, path=tmp_path / "file", offset=3)
+    blob = hashed(of_file(tmp_path / "file", 80, "").content.part(3, 57))
     client = open_registry(registry.host)
     upload(client, blob)
     download(client, blob.digest, blob.size, tmp_path / "back")
@@ -66,8 +67,7 @@ def test_a_file_that_changed_since_it_was_hashed_is_refused_by_the_registry(
     open_registry: Open, registry: RegistryServer, make_blob: Callable[..., Blob]
 ) -> None:
     blob = make_blob(100_000)
-    assert blob.path
-    blob.path.write_bytes(b"x" * 100_000)
+    path_of(blob).write_bytes(b"x" * 100_000)
     client = open_registry(registry.host)
     with pytest.raises(RemoteError, match=r"DIGEST_INVALID.*is it still what was built"):
         upload(client, blob)
@@ -78,8 +78,7 @@ def test_a_file_that_shrank_is_refused(
     open_registry: Open, registry: RegistryServer, make_blob: Callable[..., Blob]
 ) -> None:
     blob = make_blob(100_000)
-    assert blob.path
-    blob.path.write_bytes(b"x" * 1000)
+    path_of(blob).write_bytes(b"x" * 1000)
     with pytest.raises(RemoteError, match="became shorter"):
         upload(open_registry(registry.host), blob)
 
@@ -218,8 +217,7 @@ def test_tls_with_an_authority_of_ones_own(
     client = open_registry(tls_registry.host, ca_file=str(tls_registry.ca))
     assert upload(client, blob) == 3_000_000
     download(client, blob.digest, blob.size, tmp_path / "back")
-    assert blob.path
-    assert (tmp_path / "back").read_bytes() == blob.path.read_bytes()
+    assert (tmp_path / "back").read_bytes() == path_of(blob).read_bytes()
 
 
 def test_a_certificate_of_another_authority_is_refused(
