@@ -1,37 +1,43 @@
-"""Make for models. This is the public face: all that a plugin imports to offer a format, a source or a device."""
+"""Make for models. This is the public face: all that a plugin imports to offer a format, a source or a device.
 
-import pluggy
+Its names are imported when they are first used, so that a command that needs none of them starts at once.
+"""
 
-from modelmill.errors import ConvertError, ModelmillError, RemoteError, SignError, SourceError
-from modelmill.output import create
-from modelmill.types import (
-    Converter,
-    Estimate,
-    Facts,
-    Format,
-    Hardware,
-    HardwareProfile,
-    Input,
-    Job,
-    Limits,
-    Location,
-    Outlook,
-    PackageJob,
-    Packager,
-    Publication,
-    Published,
-    Pulled,
-    PullJob,
-    Quantizer,
-    Refusal,
-    Remote,
-    Resolution,
-    SignerOffer,
-    Source,
-    SourceFile,
-    Tensor,
-    TensorData,
-)
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from modelmill.contract import API_VERSION, hookimpl
+    from modelmill.errors import ConvertError, ModelmillError, RemoteError, SignError, SourceError
+    from modelmill.output import create
+    from modelmill.types import (
+        Converter,
+        Estimate,
+        Facts,
+        Format,
+        Hardware,
+        HardwareProfile,
+        Input,
+        Job,
+        Limits,
+        Location,
+        Outlook,
+        PackageJob,
+        Packager,
+        Publication,
+        Published,
+        Pulled,
+        PullJob,
+        Quantizer,
+        Refusal,
+        Remote,
+        Resolution,
+        SignerOffer,
+        Source,
+        SourceFile,
+        Tensor,
+        TensorData,
+    )
 
 __all__ = [
     "API_VERSION",
@@ -70,8 +76,18 @@ __all__ = [
     "hookimpl",
 ]
 
-API_VERSION = 1
-"""The version of the plugin contract. It grows only when a plugin written for the one before may break."""
+_HOMES = {
+    "modelmill.contract": ("API_VERSION", "hookimpl"),
+    "modelmill.errors": ("ConvertError", "ModelmillError", "RemoteError", "SignError", "SourceError"),
+    "modelmill.output": ("create",),
+}
+"""Where the public names that are not records live; records live in `modelmill.types`."""
 
-hookimpl = pluggy.HookimplMarker("modelmill")
-"""Marks a plugin's function as the implementation of a hook in `modelmill.hookspecs`."""
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = next((home for home, names in _HOMES.items() if name in names), "modelmill.types")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value

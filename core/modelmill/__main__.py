@@ -1,6 +1,6 @@
 """`python -m modelmill`: the command line."""
 
-from modelmill.cli import main
+from modelmill.main import main
 
 if __name__ == "__main__":
     main()

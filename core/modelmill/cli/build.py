@@ -26,7 +26,7 @@ from modelmill.store import Store
 @click.option("--locked", is_flag=True, help="Refuse a build.lock that does not stand for the sources.")
 @click.option("--link", is_flag=True, help="Hard-link dist/ to the store instead of copying; do not edit it then.")
 @options.as_json
-def command(  # noqa: PLR0913, PLR0917 - the options of a command
+def command(
     names: tuple[str, ...],
     everything: bool,
     file: Path,
