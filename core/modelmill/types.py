@@ -328,15 +328,15 @@ class PullJob(Generic[Options]):
 
     `target` or `profile` names what to take; with neither, `hardware` (this machine, in a profile's fields)
     decides. `output` does not exist yet and appears whole or not at all. `scratch` outlives a failed pull,
-    so that the next one resumes. `verify` raises for a release folder (index, signatures and the one target)
-    that is not to be trusted; it is called before `output` appears.
+    so that the next one resumes. `verify(folder, target)` raises for a release folder (index, signatures and
+    that one target) that is not to be trusted; it is called before `output` appears.
     """
 
     reference: str
     output: Path
     scratch: Path
     options: Options
-    verify: Callable[[Path], None]
+    verify: Callable[[Path, str], None]
     target: str | None = None
     profile: str | None = None
     hardware: Hardware | None = None
