@@ -1,4 +1,4 @@
-"""What all tests share: golden files, rewritten on request."""
+"""What all tests share: golden files, rewritten on request; the real model, and the tools to compare with."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -23,3 +23,19 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, bytes], None]:
         assert path.read_bytes() == data, f"{path} differs; pytest --update-goldens writes it anew"
 
     return check
+
+
+@pytest.fixture(scope="session")
+def real_gguf() -> Path:
+    """SmolLM2-135M-Instruct as a GGUF file (Q4_1), fetched once and kept from run to run."""
+    from reference import models
+
+    return models.smollm2()
+
+
+@pytest.fixture(scope="session")
+def llama_cpp_sdist() -> Path:
+    """The unpacked sources of llama-cpp-python, with llama.cpp's own converter in vendor/llama.cpp."""
+    from reference import llama_build
+
+    return llama_build.sources()
