@@ -33,6 +33,8 @@ class Prepared:
     resolver: Resolver
     states: Mapping[str, SourceState]
     plan: Plan
+    recipes: tuple[Path, ...]
+    """The TOML files that options name."""
 
 
 def store_folder(named: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
@@ -49,7 +51,7 @@ def prepare(
     file: Path, store: Store, names: tuple[str, ...] = (), *, everything: bool = False, locked: bool = False
 ) -> Prepared:
     """Read, check, resolve and plan. With `locked`, a lock that does not stand for the sources is refused."""
-    build = _with_recipes(read(file))
+    build, recipes = _with_recipes(read(file))
     registry = load()
     check_names(build, registry)
     targets = select(build, names, everything=everything)
@@ -65,6 +67,7 @@ def prepare(
         store=store,
         resolver=resolver,
         states=states,
+        recipes=recipes,
         plan=plan(
             targets,
             states,
@@ -136,24 +139,24 @@ def _keep_lock(
         write_lock(path, found.values())
 
 
-def _with_recipes(build: Build) -> Build:
-    """Options that name a TOML file become its content: a step never gets a path."""
+def _with_recipes(build: Build) -> tuple[Build, tuple[Path, ...]]:
+    """Options that name a TOML file become its content: a step never gets a path. Also the files' paths."""
     base = build.path.absolute().parent
-    return replace(
-        build,
-        targets={
-            name: replace(target, options=_read_recipes(target.options, base, f"target {name!r}"))
-            for name, target in build.targets.items()
-        },
-    )
+    read_files: list[Path] = []
+    targets = {
+        name: replace(target, options=_read_recipes(target.options, base, f"target {name!r}", read_files))
+        for name, target in build.targets.items()
+    }
+    return replace(build, targets=targets), tuple(read_files)
 
 
-def _read_recipes(options: Mapping[str, Any], base: Path, where: str) -> dict[str, Any]:
+def _read_recipes(options: Mapping[str, Any], base: Path, where: str, read_files: list[Path]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in options.items():
         if isinstance(value, Mapping):
-            found[key] = _read_recipes(value, base, where)
+            found[key] = _read_recipes(value, base, where, read_files)
         elif isinstance(value, str) and value.endswith(".toml"):
+            read_files.append(base / value)
             try:
                 found[key] = tomllib.loads((base / value).read_text(encoding="utf-8"))
             except (OSError, ValueError) as error:

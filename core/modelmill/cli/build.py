@@ -1,5 +1,6 @@
 """`modelmill build`: make artifacts."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from modelmill.execute import Settings, work
 from modelmill.make import Artifact, Made, make
 from modelmill.prepare import prepare, store_folder
 from modelmill.store import Store
+from modelmill.uptodate import remember
+from modelmill.watched import watched
 
 
 @click.command()
@@ -59,24 +62,28 @@ def command(
     if as_json:
         show.document(_document(made))
     else:
-        _tell(made)
+        told = _told(made)
+        click.echo(told)
+        if not made.failures and not any(item.made for item in made.artifacts):
+            remember(sys.argv[1:], watched(prepared, made), told)
     for error in made.failures.values():
         click.echo(f"modelmill: {error}", err=True)
     return max((error.exit_code for error in made.failures.values()), default=0) if made.failures else 0
 
 
-def _tell(made: Made) -> None:
+def _told(made: Made) -> str:
     fresh = [item for item in made.artifacts if item.made]
+    if not made.artifacts:
+        return "no artifact was made"
     if not fresh:
-        if made.artifacts:
-            where = show.relative(made.artifacts[0].folder.parent)
-            click.echo(f"{len(made.artifacts)} artifacts in {where} are up to date")
-        return
+        where = show.relative(made.artifacts[0].folder.parent)
+        return f"{len(made.artifacts)} artifacts in {where} are up to date"
     rows = [_row(item) for item in made.artifacts]
-    click.echo(show.table(("artifact", "format", "size", "bits/weight", "for", ""), rows))
+    told = show.table(("artifact", "format", "size", "bits/weight", "for", ""), rows)
     usage = next((item for item in fresh if item.manifest.usage), None)
-    if usage is not None:
-        click.echo(f"\nRun one:\n  cd {show.relative(usage.folder)}\n  {usage.manifest.usage}")
+    if usage is None:
+        return told
+    return f"{told}\n\nRun one:\n  cd {show.relative(usage.folder)}\n  {usage.manifest.usage}"
 
 
 def _row(item: Artifact) -> tuple[str, ...]:
