@@ -29,6 +29,7 @@ class Architecture:
     modules: tuple[Module, ...]
     tied: bool | str
     dropped: tuple[str, ...]
+    rope_parameters: bool
 
 
 def architecture_of(config: Mapping[str, Any]) -> Architecture:
@@ -122,6 +123,7 @@ def _table() -> Mapping[str, Architecture]:
             modules=tuple(_module(*row) for row in entry["modules"]),
             tied=entry["tied"],
             dropped=tuple(entry.get("dropped", ())),
+            rope_parameters=entry.get("rope_parameters", False),
         )
         for alias in (name, *entry.get("also", ())):
             found[alias] = architecture

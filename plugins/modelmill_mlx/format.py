@@ -8,7 +8,9 @@ from typing import Any
 
 from modelmill import ConvertError, Facts, Tensor
 from modelmill.checkpoint import file_sizes, find_tensors, read_licence, read_object, read_tokenizer, summarize
+from modelmill_mlx.architectures import architecture_of
 from modelmill_mlx.files import INDEX, METADATA
+from modelmill_mlx.layout import Request, plan_layout
 from modelmill_mlx.predict import require_tokenizer
 from modelmill_mlx.schemes import FLOATS, GROUP_SIZES, RECIPES, WORD_BITS, Quantization, stored
 
@@ -109,9 +111,20 @@ def validate(folder: Path) -> None:
             raise ConvertError(f"config.json: quantization names {path!r}, and no tensor is quantized by that name")
     if names and not config.get("quantization"):
         raise ConvertError("config.json: has no quantization, and the weights are quantized")
+    _check_architecture(config, tuple(tensor for tensor, _ in weights))
     _check_index(folder)
     require_tokenizer(file_sizes(folder))
     check_scales(folder, weights)
+
+
+def _check_architecture(config: Mapping[str, Any], weights: tuple[Tensor, ...]) -> None:
+    """ConvertError where mlx-lm's model has other weights or shapes; unknown architectures pass."""
+    try:
+        architecture_of(config)
+    except ConvertError:
+        return
+    plain = {key: value for key, value in config.items() if key not in ("quantization", "quantization_config")}
+    plan_layout(plain, weights, Request(scheme="f32"))
 
 
 def _check_index(folder: Path) -> None:

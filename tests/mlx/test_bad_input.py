@@ -1,0 +1,90 @@
+"""What cannot be converted is refused before the work starts, in one sentence that says what would work."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlx_parts.folders import convert, infer
+
+from modelmill import ConvertError, Refusal
+from modelmill.recipe import Recipe
+from modelmill.testing.checkpoints import make_checkpoint
+
+
+def config(**values: Any) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        found = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**found, **values}))
+
+    return change
+
+
+def no_tokenizer(folder: Path) -> None:
+    for path in folder.glob("tokenizer*"):
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (config(model_type="mamba"), "does not know the model_type 'mamba'; it knows gemma"),
+        (config(model_type=None), "does not know the model_type None"),
+        (config(num_hidden_layers=3), "no tensor 'model.layers.2.self_attn.q_proj.weight'"),
+        (config(num_hidden_layers=1), "tensor 'model.layers.1.*' has no place in mlx-lm's model for llama"),
+        (config(num_hidden_layers="two"), "num_hidden_layers is 'two', not a number of layers"),
+        (config(hidden_size=96), "where config.json asks for .* x 96"),
+        (config(attention_bias=True), "no tensor 'model.layers.0.self_attn.q_proj.bias'"),
+        (config(quantization_config={"quant_method": "awq"}), r"quantized already \(awq\)"),
+        (config(quantization={"bits": 4, "group_size": 64}), r"quantized already \(MLX's\)"),
+        (no_tokenizer, "has no tokenizer"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit(tmp_path: Path, change: Callable[[Path], None], sentence: str) -> None:
+    source = make_checkpoint(tmp_path / "source", "llama")
+    change(source)
+    refused(source, tmp_path, sentence)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "options", "sentence"),
+    [
+        ("mxfp4", {"group_size": 64}, "'mxfp4' has groups of 32 values, not 64"),
+        ("bf16", {"group_size": 64}, "'bf16' quantizes nothing"),
+        ("bf16", {"dtype": "float16"}, "'bf16' is bfloat16 throughout"),
+        ("4bit", {"recipe": Recipe(default="Q4_K")}, "the type 'Q4_K'; MLX has 2bit"),
+        ("4bit", {"recipe": Recipe(extends="Q4_K_M")}, "extends 'Q4_K_M'; the MLX converter has mixed_2_6"),
+    ],
+)
+def test_options_that_do_not_fit(tmp_path: Path, scheme: str, options: dict[str, Any], sentence: str) -> None:
+    refused(make_checkpoint(tmp_path / "source", "llama"), tmp_path, sentence, scheme, **options)
+
+
+def refused(source: Path, tmp_path: Path, sentence: str, scheme: str = "4bit", **options: Any) -> None:
+    refusal = infer(source, scheme, **options)
+    assert isinstance(refusal, Refusal)
+    with pytest.raises(Exception, match=sentence) as caught:
+        convert(source, tmp_path, scheme, **options)
+    assert str(caught.value) == refusal.reason
+    assert "\n" not in refusal.reason
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_truncated_weights(tmp_path: Path) -> None:
+    source = make_checkpoint(tmp_path / "source", "llama")
+    data = (source / "model.safetensors").read_bytes()
+    (source / "model.safetensors").write_bytes(data[: len(data) // 2])
+    with pytest.raises(ConvertError, match="cut short"):
+        convert(source, tmp_path, "4bit")
+
+
+def test_a_machine_where_mlx_does_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = make_checkpoint(tmp_path / "source", "llama")
+    monkeypatch.setitem(sys.modules, "mlx.core", None)
+    monkeypatch.delitem(sys.modules, "modelmill_mlx.kernel", raising=False)
+    with pytest.raises(
+        ConvertError, match="MLX does not run on this machine: it has wheels for macOS on Apple silicon"
+    ):
+        convert(source, tmp_path, "4bit")
