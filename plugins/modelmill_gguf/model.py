@@ -84,7 +84,7 @@ def _check_split(parts: tuple[Part, ...]) -> None:
         named = split.numbered(part.path.name)
         if number != at or count != len(parts):
             raise ConvertError(
-                f"{part.path.name} says that it is file {number} of {count}, counted from 0, in place of {at} of {len(parts)}."
+                f"{part.path.name} says that it is file {number} of {count} (from 0), not {at} of {len(parts)}."
             )
         if named is None or named[1:] != (at, len(parts)):
             raise ConvertError(

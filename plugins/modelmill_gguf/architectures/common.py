@@ -18,6 +18,11 @@ def sizes(name: str, model: Hyperparameters) -> list[Field]:
     ]
 
 
+def stated_head_lengths(name: str, model: Hyperparameters) -> list[Field]:
+    """The size of a head, where the configuration states one that need not follow from the others."""
+    return head_lengths(name, model) if "head_dim" in model.config else []
+
+
 def head_lengths(name: str, model: Hyperparameters) -> list[Field]:
     """The size of a head."""
     return [

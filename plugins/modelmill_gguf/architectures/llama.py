@@ -16,7 +16,6 @@ def llama_fields(name: str, model: Hyperparameters) -> list[Field]:
     return [
         *common.sizes(name, model),
         *common.rope(name, model),
-        *common.head_lengths(name, model),
         uint32(f"{name}.vocab_size", model.vocabulary),
         uint32(f"{name}.rope.dimension_count", model.head),
     ]
@@ -59,7 +58,7 @@ LLAMA = Architecture(
     name="llama",
     classes=("LlamaForCausalLM", "MistralForCausalLM"),
     rules=(*EMBEDDINGS, *norms(), *attention(permuted=True), *gated_mlp()),
-    fields=lambda model: llama_fields("llama", model),
+    fields=lambda model: [*llama_fields("llama", model), *common.head_lengths("llama", model)],
     defaults=DEFAULTS,
     extras=frequency_factors,
     refuse=refuse,

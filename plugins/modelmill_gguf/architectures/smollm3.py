@@ -1,5 +1,6 @@
 """smollm3: Llama with every fourth layer without a rotary embedding."""
 
+from modelmill_gguf.architectures import common
 from modelmill_gguf.architectures.llama import DEFAULTS, frequency_factors, llama_fields
 from modelmill_gguf.architectures.table import EMBEDDINGS, Architecture, attention, gated_mlp, norms
 from modelmill_gguf.hyperparameters import Hyperparameters
@@ -21,7 +22,7 @@ SMOLLM3 = Architecture(
     name="smollm3",
     classes=("SmolLM3ForCausalLM",),
     rules=(*EMBEDDINGS, *norms(), *attention(permuted=True), *gated_mlp()),
-    fields=lambda model: llama_fields("smollm3", model),
+    fields=lambda model: [*llama_fields("smollm3", model), *common.stated_head_lengths("smollm3", model)],
     defaults={**DEFAULTS, "max_position_embeddings": 32_768, "rope_theta": 2_000_000.0},
     extras=frequency_factors,
     refuse=refuse,
