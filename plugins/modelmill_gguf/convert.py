@@ -30,8 +30,8 @@ class OpenModel:
 @contextmanager
 def open_model(folder: Path, scheme: str | None, name: str | None = None) -> Iterator[OpenModel]:
     """Open a checkpoint to be read as the GGUF model that it becomes at this scheme (F32, F16, BF16)."""
-    layout = plan(checkpoints.facts(folder), scheme, name)
     tokenizer = checkpoints.read_tokenizer(folder)
+    layout = plan(checkpoints.facts(folder, tokenizer), scheme, name)
     if tokenizer is None:
         raise ConvertError("The checkpoint has no tokenizer: there is no tokenizer.json and no tokenizer.model.")
     fields = (*layout.fields, *build(tokenizer, layout.vocabulary))

@@ -132,7 +132,7 @@ def _array_sizes(summary: Mapping[str, Any], model: str, added: Sequence[Special
 def build(tokenizer: Tokenizer, vocabulary: Vocabulary) -> list[Field]:
     """All fields of the tokenizer, arrays included."""
     rows = vocabulary.rows
-    texts: list[str] = [padding(at) for at in range(rows)]
+    texts: list[str | None] = [None] * rows
     kinds = [int(TokenType.UNUSED)] * rows
     scores = [_SCORE_OF_PADDING] * rows
     if tokenizer.pieces:
@@ -148,12 +148,15 @@ def build(tokenizer: Tokenizer, vocabulary: Vocabulary) -> list[Field]:
     for special in vocabulary.specials:
         texts[special.id], kinds[special.id] = special.text, int(special.kind)
         scores[special.id] = _SCORE_OF_ADDED
-    fields = [*vocabulary.fields, strings(TOKENS, texts)]
+    fields = [
+        *vocabulary.fields,
+        strings(TOKENS, [padding(at) if text is None else text for at, text in enumerate(texts)]),
+    ]
     if vocabulary.model == "llama":
         fields.append(numbers(SCORES, ValueType.FLOAT32, scores))
     fields.append(numbers(TYPES, ValueType.INT32, kinds))
     if vocabulary.model == "gpt2":
-        fields.append(strings(MERGES, [f"{left} {right}" for left, right in tokenizer.merges]))
+        fields.append(strings(MERGES, list(map(" ".join, tokenizer.merges))))
     return fields
 
 

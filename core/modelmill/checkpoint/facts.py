@@ -10,17 +10,18 @@ from modelmill.checkpoint.folder import find_tensors
 from modelmill.checkpoint.jsonfile import read_object
 from modelmill.checkpoint.licence import read_licence
 from modelmill.checkpoint.safetensors import tensor_bytes
-from modelmill.checkpoint.tokenizer import read_tokenizer, summarize
+from modelmill.checkpoint.tokenizer import Tokenizer, read_tokenizer, summarize
 from modelmill.errors import ConvertError
 from modelmill.types import Facts, Tensor
 
 
-def facts(folder: Path) -> Facts:
+def facts(folder: Path, tokenizer: Tokenizer | None = None) -> Facts:
     """What is known of a checkpoint without its weights. ConvertError for a folder that is not sound.
 
     `scheme` is the dtype of most bytes. `quantization` is set for a checkpoint that says of itself that it is
     quantized. `details["tokenizer"]` is the tokenizer's summary, None where the folder has no tokenizer;
-    `details["card"]` is the front matter of the model card, `details["generation"]` is generation_config.json.
+    `details["card"]` is the front matter of the model card, `details["generation"]` is generation_config.json. `tokenizer` is the folder's own
+    where it was read already, which takes longer than all the rest.
     """
     config = read_object(folder / "config.json")
     if "auto_map" in config:
@@ -33,7 +34,7 @@ def facts(folder: Path) -> Facts:
     architectures = config.get("architectures")
     architecture = architectures[0] if isinstance(architectures, list) and architectures else None
     quantized = config.get("quantization_config")
-    tokenizer = read_tokenizer(folder)
+    tokenizer = tokenizer or read_tokenizer(folder)
     if tokenizer and tokenizer.chat_template:
         check_chat_template(tokenizer.chat_template)
     generation = folder / "generation_config.json"
