@@ -20,8 +20,8 @@ def facts(folder: Path, tokenizer: Tokenizer | None = None) -> Facts:
 
     `scheme` is the dtype of most bytes. `quantization` is set for a checkpoint that says of itself that it is
     quantized. `details["tokenizer"]` is the tokenizer's summary, None where the folder has no tokenizer;
-    `details["card"]` is the front matter of the model card, `details["generation"]` is generation_config.json. `tokenizer` is the folder's own
-    where it was read already, which takes longer than all the rest.
+    `details["card"]` is the front matter of the model card, `details["generation"]` is generation_config.json.
+    `tokenizer` is the folder's own where it was read already, which takes longer than all the rest.
     """
     config = read_object(folder / "config.json")
     if "auto_map" in config:
