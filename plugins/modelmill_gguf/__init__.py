@@ -17,9 +17,9 @@ def modelmill_formats() -> Iterable[Format]:
 @hookimpl
 def modelmill_converters() -> Iterable[Converter[Any]]:
     """Ways into GGUF and out of it."""
-    from modelmill_gguf import offers
+    from modelmill_gguf import offers, to_huggingface
 
-    return (offers.FROM_HUGGINGFACE,)
+    return (offers.FROM_HUGGINGFACE, to_huggingface.TO_HUGGINGFACE)
 
 
 @hookimpl

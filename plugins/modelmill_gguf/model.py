@@ -10,6 +10,7 @@ from modelmill_gguf.details import gguf_details, read_tokenizer_details
 from modelmill_gguf.fields import Field, ValueType, value
 from modelmill_gguf.file_types import BY_NUMBER, UNQUANTIZED
 from modelmill_gguf.header import MAGIC, Header, TensorInfo, read_header
+from modelmill_gguf.to_huggingface_details import describe
 
 _REQUIRED = ("block_count", "context_length", "embedding_length", "attention.head_count")
 
@@ -123,6 +124,7 @@ def facts(folder: Path) -> Facts:
         details={
             "gguf": gguf_details(model.fields.values(), size, len(model.fields), first.alignment),
             "tokenizer": read_tokenizer_details(model.fields),
+            "checkpoint": describe(model.fields),
         },
     )
 

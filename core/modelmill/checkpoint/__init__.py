@@ -1,10 +1,11 @@
 """Checkpoints in Hugging Face layout, for plugins: bounded reading, facts, and streaming safetensors out."""
 
+from modelmill.checkpoint.card import parse_card, read_card
 from modelmill.checkpoint.chat_template import check_chat_template
 from modelmill.checkpoint.facts import dominant_dtype, facts, file_sizes
 from modelmill.checkpoint.folder import Checkpoint, Placed, find_tensors, open_checkpoint
 from modelmill.checkpoint.jsonfile import parse_object, read_bytes, read_object, read_text
-from modelmill.checkpoint.licence import read_licence, spdx
+from modelmill.checkpoint.licence import read_licence, spdx, stated_licence
 from modelmill.checkpoint.pickles import is_pickle
 from modelmill.checkpoint.safetensors import (
     DTYPE_BITS,
@@ -33,10 +34,12 @@ __all__ = [
     "find_tensors",
     "is_pickle",
     "open_checkpoint",
+    "parse_card",
     "parse_object",
     "parse_sentencepiece",
     "parse_tokenizer",
     "read_bytes",
+    "read_card",
     "read_header",
     "read_licence",
     "read_metadata",
@@ -45,6 +48,7 @@ __all__ = [
     "read_tokenizer",
     "safetensors_size",
     "spdx",
+    "stated_licence",
     "summarize",
     "tensor_bytes",
     "write_safetensors",

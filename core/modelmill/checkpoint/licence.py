@@ -35,9 +35,9 @@ def read_licence(folder: Path) -> str | None:
     """The `license` of README.md's front matter, else what the LICENSE file is by its title; None if neither says."""
     card = folder / "README.md"
     if card.is_file():
-        stated = _front_matter(_text(card))
+        stated = stated_licence(_text(card))
         if stated:
-            return spdx(stated)
+            return stated
     for name in ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE"):
         if (folder / name).is_file():
             text = _text(folder / name)[:4096]
@@ -53,7 +53,8 @@ def _text(path: Path) -> str:
         return ""
 
 
-def _front_matter(text: str) -> str | None:
+def stated_licence(text: str) -> str | None:
+    """The licence in the front matter of a model card's text."""
     lines = text.splitlines()
     if not lines or lines[0].strip() != "---":
         return None
@@ -65,4 +66,6 @@ def _front_matter(text: str) -> str | None:
         if match:
             found[match[1]] = match[2]
     stated = found.get("license")
-    return found.get("license_name", stated) if stated == "other" else stated
+    if stated == "other":
+        stated = found.get("license_name", stated)
+    return spdx(stated) if stated else None

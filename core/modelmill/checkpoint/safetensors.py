@@ -45,6 +45,9 @@ DTYPE_BITS: Mapping[str, int] = {
 }
 
 
+Buffer = bytes | bytearray | memoryview
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """One tensor of a file and the bytes [start, end) of that file that hold it."""
@@ -193,19 +196,21 @@ def write_safetensors(
     job: Job[Any],
     path: str,
     tensors: Sequence[Tensor],
-    data: Iterable[bytes | bytearray | memoryview],
+    data: Iterable[Buffer | Iterable[Buffer]],
     metadata: Mapping[str, str] = METADATA,
 ) -> None:
     """Write `path` under the job's `out`: these tensors in this order, `data` yielding the bytes of each.
 
-    One tensor is in memory at a time. ConvertError where the bytes are not what dtype and shape ask for.
+    A tensor's bytes come whole or in pieces of any size, so that no more than a piece need be in memory.
+    ConvertError where the bytes are not what dtype and shape ask for.
     """
     if len({tensor.name for tensor in tensors}) != len(tensors):
         raise ConvertError(f"{path}: two tensors would have the same name")
     with create(job, path) as file:
         file.write(header_bytes(tensors, metadata))
         for tensor, part in zip(tensors, data, strict=True):
-            written = file.write(part)
+            pieces = (part,) if isinstance(part, bytes | bytearray | memoryview) else part
+            written = sum(file.write(piece) for piece in pieces)
             if written != tensor_bytes(tensor):
                 raise ConvertError(
                     f"{path}: tensor {tensor.name!r} of shape {list(tensor.shape)} and {tensor.dtype} takes "
