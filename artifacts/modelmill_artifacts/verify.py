@@ -83,6 +83,10 @@ def verify(
     if (path / RELEASE).exists() or (path / RELEASE).is_symlink():
         found, entries = _release(path, accepts, trusted, targets)
         signed = [_signature(path / item.path, trusted) for item in entries]
+    elif not (path / MANIFEST).exists():
+        raise ArtifactError(
+            f"{path} holds neither {MANIFEST}, which an artifact has, nor {RELEASE}, which a release has"
+        )
     else:
         found, entries = None, ()
         signed = [_signature(path, trusted)]
@@ -162,7 +166,7 @@ def _contents(signed: list[_Signed], threads: int, progress: Progress | None) ->
     with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
         for (item, path), found in zip(work, pool.map(digest, work), strict=True):
             if found != item.digests[path]:
-                raise ArtifactError(f"{item.folder}: {path!r} is not what was signed: its sha256 is {found}")
+                raise ArtifactError(f"{item.folder}: {path!r} is not what {SIGNATURE} signs: its sha256 is {found}")
     return descriptions
 
 
