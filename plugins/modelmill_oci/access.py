@@ -16,7 +16,8 @@ class Access:
     HTTP without TLS to a registry that is not on this machine. `username` goes with the password in the
     environment variable that `password_env` names; without it the docker configuration decides. `parallel`
     blobs move at once. A request is tried `tries` times, the waits doubling from `backoff` seconds.
-    `draft_annotations` adds the drafted `org.cncf.ai.*` annotations.
+    `images` publishes model images too, which take the weights a second time; `shell` is a static busybox to
+    put into them. `draft_annotations` adds the drafted `org.cncf.ai.*` annotations.
     """
 
     ca_file: str = ""
@@ -27,6 +28,8 @@ class Access:
     tries: int = 6
     backoff: float = 0.5
     timeout: float = 60.0
+    images: bool = False
+    shell: str = ""
     draft_annotations: bool = False
 
 

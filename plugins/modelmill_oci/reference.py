@@ -60,3 +60,9 @@ def tagged(reference: Reference, tag: str) -> Reference:
     if not _TAG.fullmatch(tag):
         raise RemoteError(f"{tag!r} is no tag of {reference.name}; letters, digits, '.', '_' and '-', 128 at most")
     return replace(reference, tag=tag, digest=None)
+
+
+def check_digest(digest: str) -> None:
+    """Refuse a digest that is not sha256. Raises RemoteError."""
+    if not _DIGEST.fullmatch(digest):
+        raise RemoteError(f"{digest!r} is no digest; it reads sha256: and 64 hexadecimal digits")

@@ -5,17 +5,26 @@ import hashlib
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from oci_parts.certificates import certificates
 from oci_parts.faults import FaultProxy, fault_proxy
 from oci_parts.registries import RegistryServer, registry_server
+from oci_parts.releases import write_release
 from oci_parts.tokens import TokenService, token_service
 
+import modelmill_oci
+from modelmill import Publication, Published, Pulled, PullJob
+from modelmill_artifacts.policy import Policy
+from modelmill_artifacts.signature import IN_TOTO, sign_statement
+from modelmill_artifacts.verify import verify
 from modelmill_oci.access import Access
 from modelmill_oci.content import Blob, of_file
 from modelmill_oci.reference import parse
 from modelmill_oci.registry import Registry
+from modelmill_signers import create, pem
+from modelmill_signers.pem import PemSigner
 
 
 @pytest.fixture(autouse=True)
@@ -94,3 +103,56 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip(f"needs the right to mount a small file system: {done.stderr.strip()}")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.fixture(scope="session")
+def signer(tmp_path_factory: pytest.TempPathFactory) -> PemSigner:
+    path = tmp_path_factory.mktemp("keys") / "release.pem"
+    create.new(path)
+    return pem.open_file(path)
+
+
+@pytest.fixture
+def release(tmp_path: Path, signer: PemSigner) -> Path:
+    return write_release(tmp_path / "dist" / "smollm2" / "1.0.0", signer)
+
+
+@pytest.fixture
+def publish_release(signer: PemSigner) -> Callable[..., Published]:
+    """Publish a folder as the core's verb does."""
+
+    def publish(folder: Path, host: str, *, tag: str = "", signed: bool = True, **options: object) -> Published:
+        (remote,) = modelmill_oci.modelmill_remotes()
+        sign = (lambda data: sign_statement(IN_TOTO, data, signer)) if signed else None
+        access = Access(**{"backoff": 0.01, **options})  # type: ignore[arg-type]
+        where = f"{host}/team/smollm2{tag}"
+        return remote.publish(Publication(release=folder, reference=where, options=access, sign=sign, report=print))
+
+    return publish
+
+
+@pytest.fixture
+def pull_release(signer: PemSigner, tmp_path: Path) -> Callable[..., Pulled]:
+    """Pull into a folder as the core's verb does: verified with the release's key."""
+
+    def pull(host: str, output: Path, *, tag: str = ":1.0.0", **fields: Any) -> Pulled:
+        (remote,) = modelmill_oci.modelmill_remotes()
+        access = Access(backoff=0.01, **fields.pop("access", {}))
+        accepts = Policy(keys=(fields.pop("key", signer).public_key,))
+        return remote.pull(
+            PullJob(
+                reference=f"{host}/team/smollm2{tag}",
+                output=output,
+                scratch=tmp_path / "scratch",
+                options=access,
+                verify=lambda folder, target: void(verify(folder, accepts, targets=[target])),
+                report=print,
+                **fields,
+            )
+        )
+
+    return pull
+
+
+def void(_: object) -> None:
+    pass

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ PACKAGES = {
     "runc": "runc",
     "umoci": "umoci",
     "busybox": "busybox-static",
+    "htpasswd": "apache2-utils",
 }
 
 
@@ -43,3 +45,49 @@ def program(name: str) -> str:
         if not found:
             pytest.skip(f"needs {name}: {reason or 'its package does not bring it'}")
     return found
+
+
+NEWER = {"cosign": "cosign", "oras": "oras", "docker-compose": "docker-compose"}
+_CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "modelmill-tests" / "trixie"
+
+
+@cache
+def fetch(package: str) -> str:
+    """Unpack a package of Debian 13 beside the system's, whatever release that is; the reason why not, or nothing."""
+    if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
+        return "it is fetched from Debian 13, which needs apt-get and dpkg-deb"
+    keyring = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+    if not keyring.is_file():
+        return f"it is fetched from Debian 13, which needs {keyring}"
+    for folder in ("lists/partial", "cache/archives/partial"):
+        (_CACHE / folder).mkdir(parents=True, exist_ok=True)
+    (_CACHE / "sources.list").write_text(f"deb [signed-by={keyring}] http://deb.debian.org/debian trixie main\n")
+    options = {
+        "Dir::Etc::sourcelist": _CACHE / "sources.list",
+        "Dir::Etc::sourceparts": "/dev/null",
+        "Dir::State::lists": _CACHE / "lists",
+        "Dir::Cache": _CACHE / "cache",
+        "Dir::State::status": "/dev/null",
+        "APT::Sandbox::User": "root",
+    }
+    apt = ["apt-get", "-q", *(word for name, value in options.items() for word in ("-o", f"{name}={value}"))]
+    for command in ([*apt, "update"], [*apt, "download", package]):
+        done = subprocess.run(command, cwd=_CACHE, capture_output=True, text=True, check=False)
+        if done.returncode:
+            return f"apt-get failed: {done.stderr[-300:]}"
+    (archive,) = _CACHE.glob(f"{package}_*.deb")
+    subprocess.run(["dpkg-deb", "-x", str(archive), str(_CACHE / "root")], check=True)
+    return ""
+
+
+def newer_program(name: str) -> str:
+    """The path of a program that only Debian 13 packages, or a skip that says why there is none."""
+    for place in ("usr/bin", "usr/libexec/docker/cli-plugins"):
+        if (path := _CACHE / "root" / place / name).is_file():
+            return str(path)
+    if found := shutil.which(name):
+        return found
+    reason = fetch(NEWER[name])
+    if reason:
+        pytest.skip(f"needs {name}: {reason}")
+    return newer_program(name)
