@@ -25,4 +25,6 @@ def modelmill_converters() -> Iterable[Converter[Any]]:
 @hookimpl
 def modelmill_quantizers() -> Iterable[Quantizer[Any]]:
     """Ways to make a GGUF model smaller."""
-    return ()
+    from modelmill_gguf import quantize_record
+
+    return (quantize_record.QUANTIZER,)

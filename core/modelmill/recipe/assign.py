@@ -15,11 +15,12 @@ from modelmill.types import Tensor
 class Setting:
     """What a recipe's conditions ask of the model and of the step, beside the tensor itself.
 
-    `gqa` is the number of query heads per key-value head; `tied` says that the token embedding serves as the
-    output matrix too; `imatrix` that an importance matrix is given.
+    `size` is the format's own word for the model's size; `gqa` is the number of query heads per key-value head;
+    `tied` says that the token embedding serves as the output matrix too; `imatrix` that one is given.
     """
 
     architecture: str | None = None
+    size: str | None = None
     layers: int = 0
     gqa: int = 1
     experts: int = 0
@@ -166,7 +167,7 @@ _CHECKS: Mapping[str, Callable[[Any, _Place], bool]] = {
     "first": lambda value, at: at.position is not None and at.position < _share(value, at.of)[0],
     "last": lambda value, at: at.position is not None and at.position >= _share(value, at.of)[1],
     "more_bits": lambda value, at: at.position is not None and value == _more_bits(at.position, at.of),
-    "layers": lambda value, at: at.setting.layers == value,
+    "size": lambda value, at: at.setting.size == value,
     "architectures": lambda value, at: at.setting.architecture in value,
     "gqa_at_least": lambda value, at: at.setting.gqa >= value,
     "experts": lambda value, at: at.setting.experts == value,

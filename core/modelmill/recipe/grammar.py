@@ -19,14 +19,15 @@ class When:
 
     `first` and `last` are a number of layers or a share of them such as "1/8", rounded down. `more_bits` is the
     first eighth, the last eighth and every third layer between them, which llama.cpp and mlx-lm give more bits.
-    `gqa_at_least` counts query heads per key-value head. `tied`: the token embedding is the output matrix too.
-    `stacked`: the tensor holds one matrix per expert. `divisible_by`: the row length is a multiple of this.
+    `size` is the format's own word for the model's size, such as "70B". `gqa_at_least` counts query heads per
+    key-value head. `tied`: the token embedding is the output matrix too. `stacked`: the tensor holds one matrix
+    per expert. `divisible_by`: the row length is a multiple of this.
     """
 
     first: int | str | None = None
     last: int | str | None = None
     more_bits: bool | None = None
-    layers: int | None = None
+    size: str | None = None
     architectures: tuple[str, ...] | None = None
     gqa_at_least: int | None = None
     experts: int | None = None
@@ -165,6 +166,8 @@ def _condition(table: Mapping[str, Any], key: str, place: str) -> Any:
     value = table[key]
     if key == "architectures":
         return _texts(table, key, place)
+    if key == "size":
+        return _text(table, key, place)
     if key in ("more_bits", "tied", "imatrix", "stacked"):
         if not isinstance(value, bool):
             raise RecipeError(f"In {place}, {key!r} must be true or false, not {value!r}.")

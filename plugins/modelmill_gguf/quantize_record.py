@@ -1,0 +1,135 @@
+"""The quantizer of GGUF as the engine sees it: what it takes, what comes out, and what that costs."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from math import prod
+from typing import Any
+
+from modelmill import ConvertError, Estimate, Facts, Input, Job, Outlook, Quantizer, Refusal
+from modelmill_gguf import file_types
+from modelmill_gguf.fields import frame_size
+from modelmill_gguf.quantize_metadata import DROPPED, ImportanceSummary, added_fields
+from modelmill_gguf.quantize_policy import SCHEMES, TERNARY, QuantizeOptions, decide
+from modelmill_gguf.writer import file_size, metadata_size
+
+# Values that one core quantizes in a second, by type: what one core of a common server did, rounded.
+_RATES = {
+    "Q8_0": 1.8e8,
+    "Q4_0": 4e8,
+    "Q4_1": 3e8,
+    "Q5_0": 2.5e8,
+    "Q5_1": 2.5e8,
+    "Q6_K": 1.8e7,
+    "Q5_K": 1e7,
+    "Q4_K": 8e6,
+}
+_RATE_OF_LOW_BITS, _RATE_OF_COPIES = 1.5e6, 5e8
+_MEGABYTE = 1 << 20
+
+
+def infer(outlook: Outlook[QuantizeOptions]) -> Facts | Refusal:
+    """The facts of the result, its size exact, or why there can be none."""
+    try:
+        return predict(outlook.facts, _scheme(outlook), outlook.options, outlook.inputs.get("imatrix"))
+    except ConvertError as error:
+        return Refusal(reason=str(error))
+
+
+def predict(facts: Facts, scheme: str, options: QuantizeOptions, imatrix: Facts | None) -> Facts:
+    """The facts of a GGUF model after it is quantized; raises ConvertError for what cannot be done."""
+    header = facts.details.get("gguf", {})
+    if scheme in TERNARY and not facts.details.get("ternary"):
+        raise ConvertError(
+            f"{scheme} keeps only the signs of weights, and this model was not trained to have three values; "
+            "choose Q4_K_M, or Q2_K with an importance matrix."
+        )
+    importance = None if imatrix is None else importance_of(imatrix)
+    names = None if imatrix is None else [tensor.name for tensor in imatrix.tensors or facts.tensors]
+    decisions = decide(scheme, options, header.get("keys", {}), facts.tensors, names)
+    metadata = _metadata_bytes(header, scheme, importance)
+    added = {"general.file_type": file_types.NUMBERS[scheme], "general.quantization_version": 2}
+    kept = {key: value for key, value in header.get("keys", {}).items() if key not in DROPPED}
+    tensors = tuple(item.result for item in decisions)
+    return replace(
+        facts,
+        scheme=scheme,
+        quantization=scheme,
+        tensors=tensors,
+        files={"model.gguf": file_size(metadata, tensors, header.get("alignment", 32))},
+        details={
+            **facts.details,
+            "gguf": {**header, "metadata_bytes": metadata, "keys": {**kept, **added}},
+            "fallbacks": {item.source.name: [item.wanted, item.result.dtype] for item in decisions if item.fell_back},
+        },
+    )
+
+
+def estimate(outlook: Outlook[QuantizeOptions], facts: Facts) -> Estimate:
+    """Bytes, memory and time, from the types that were predicted."""
+    before = {tensor.name: tensor.dtype for tensor in outlook.facts.tensors}
+    return Estimate(
+        bytes_out=sum(facts.files.values()),
+        # The chunks under way, numpy, and the header, which is held as bytes and as objects.
+        peak_memory=90 * _MEGABYTE + 6 * int(facts.details.get("gguf", {}).get("metadata_bytes", 0)),
+        seconds=sum(
+            prod(tensor.shape) / _rate(tensor.dtype, copied=tensor.dtype == before.get(tensor.name))
+            for tensor in facts.tensors
+        ),
+    )
+
+
+def importance_of(facts: Facts) -> ImportanceSummary:
+    """What a quantized file will say of an importance matrix, from its facts."""
+    datasets = facts.details.get("datasets") or (None,)
+    return ImportanceSummary(
+        file=next(iter(facts.files), "imatrix.gguf"),
+        dataset=datasets[0],
+        entries=len(facts.tensors),
+        chunks=int(facts.details.get("chunks", 1)),
+    )
+
+
+def _run(job: Job[QuantizeOptions]) -> None:
+    from modelmill_gguf.quantize import run
+
+    run(job)
+
+
+def _scheme(outlook: Outlook[QuantizeOptions]) -> str:
+    # A later step that needs some quantized GGUF gets the one that loses least.
+    return outlook.scheme or "Q8_0"
+
+
+def _metadata_bytes(header: Mapping[str, Any], scheme: str, importance: ImportanceSummary | None) -> int:
+    added = added_fields(scheme, importance)
+    replaced = [key for key in {field.key for field in added} | DROPPED if key in header.get("keys", {})]
+    return (
+        int(header.get("metadata_bytes", 0))
+        + metadata_size(added)
+        - sum(_size_of(key, header["keys"][key]) for key in replaced)
+    )
+
+
+def _size_of(key: str, value: Any) -> int:
+    if isinstance(value, str):
+        return frame_size(key, is_array=False) + 8 + len(value.encode())
+    return frame_size(key, is_array=False) + (2 if key in ("split.no", "split.count") else 4)
+
+
+def _rate(kind: str, *, copied: bool) -> float:
+    return _RATE_OF_COPIES if copied else _RATES.get(kind, _RATE_OF_LOW_BITS)
+
+
+QUANTIZER: Quantizer[QuantizeOptions] = Quantizer(
+    name="gguf-quantize",
+    format="gguf",
+    schemes=SCHEMES,
+    options=QuantizeOptions,
+    run=_run,
+    infer=infer,
+    estimate=estimate,
+    reads=("*.gguf",),
+    inputs={"imatrix": Input(format="imatrix")},
+    tools=("numpy", "libggml-python"),
+    requirement="modelmill[gguf]",
+)
