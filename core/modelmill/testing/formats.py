@@ -1,0 +1,136 @@
+"""What the owner of a format has to keep to: a suite that a plugin's tests subclass."""
+
+import json
+import math
+import random
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from modelmill.errors import ConvertError
+from modelmill.facts import decode_facts, encode_facts
+from modelmill.testing import plugins
+from modelmill.testing.folders import damaged, snapshot
+from modelmill.types import Format
+
+FLIPS = 200
+"""How many bytes anywhere in the sample are flipped, one at a time, to see that nothing but ConvertError comes of it."""
+
+
+class FormatSuite:
+    """Subclass it, name the plugin and the format, say how to make a sample, and which of its bytes are structure."""
+
+    plugin: ClassVar[str]
+    """The plugin's import package, such as `modelmill_gguf`."""
+    name: ClassVar[str]
+    """The format's name."""
+    reads_values: ClassVar[bool] = True
+    """Whether the test may widen tensors to float32 (which needs numpy)."""
+
+    def make_sample(self, folder: Path) -> None:
+        """Put a small sound model of the format into an empty folder."""
+        raise NotImplementedError("make a small model of the format: def make_sample(self, folder: Path) -> None")
+
+    def structure(self, folder: Path) -> Iterable[tuple[Path, range]]:
+        """The byte ranges of the sample's files in which any flipped byte must be found by `validate`."""
+        raise NotImplementedError("say which bytes are structure: def structure(self, folder: Path) -> ...")
+
+    @pytest.fixture
+    def record(self) -> Format:
+        """The format under test."""
+        return plugins.owner(self.plugin, self.name)
+
+    @pytest.fixture
+    def sample(self, tmp_path: Path) -> Path:
+        """A folder with a sound model."""
+        folder = tmp_path / "sample"
+        folder.mkdir()
+        self.make_sample(folder)
+        return folder
+
+    def test_detect_knows_its_own_and_nothing_else(self, record: Format, sample: Path, tmp_path: Path) -> None:
+        assert record.detect(sample)
+        for name, content in {"empty": None, "text": b"hello\n", "noise": bytes(range(256)) * 16}.items():
+            (tmp_path / name).mkdir()
+            if content is not None:
+                (tmp_path / name / "file.bin").write_bytes(content)
+            assert not record.detect(tmp_path / name), f"a folder with {name} is no {self.name}"
+
+    def test_facts_say_what_is_there_and_survive_json(self, record: Format, sample: Path) -> None:
+        facts = record.facts(sample)
+        assert facts.format == self.name
+        assert facts.scheme is None or facts.scheme in record.schemes
+        sizes = {
+            path.relative_to(sample).as_posix(): path.stat().st_size for path in sample.rglob("*") if path.is_file()
+        }
+        assert set(facts.files.items()) <= set(sizes.items())
+        assert decode_facts(json.loads(json.dumps(encode_facts(facts)))) == facts
+
+    def test_facts_do_not_depend_on_where_the_model_lies(self, record: Format, sample: Path, tmp_path: Path) -> None:
+        copy = shutil.copytree(sample, tmp_path / "another place" / "with ümlaut")
+        assert record.facts(copy) == record.facts(sample)
+
+    def test_a_sound_model_is_valid_and_left_alone(self, record: Format, sample: Path) -> None:
+        before = snapshot(sample)
+        record.validate(sample)
+        assert snapshot(sample) == before
+
+    def test_tensors_are_those_of_the_facts(self, record: Format, sample: Path) -> None:
+        if record.tensors is None:
+            return
+        found = []
+        for data in record.tensors(sample):
+            found.append(data.tensor)
+            assert len(data.raw) > 0
+            if self.reads_values:
+                values = data.values()
+                assert math.prod(values.shape) == math.prod(data.tensor.shape)
+                assert str(values.dtype) == "float32"
+        facts = record.facts(sample)
+        assert sorted(found, key=lambda tensor: tensor.name) == sorted(facts.tensors, key=lambda tensor: tensor.name)
+
+    def test_validate_finds_a_flipped_byte_in_the_structure(self, record: Format, sample: Path) -> None:
+        for path, places in self.structure(sample):
+            content = path.read_bytes()
+            for place in places:
+                path.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
+                with pytest.raises(ConvertError):
+                    record.validate(sample)
+                    pytest.fail(f"{path.name}: nothing was said of the flipped byte {place}")
+            path.write_bytes(content)
+        record.validate(sample)
+
+    def test_validate_finds_a_file_cut_short(self, record: Format, sample: Path) -> None:
+        largest = max((path for path in sample.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+        content = largest.read_bytes()
+        for size in {0, 1, 7, len(content) // 3, len(content) // 2, len(content) - 1}:
+            largest.write_bytes(content[:size])
+            with pytest.raises(ConvertError):
+                record.validate(sample)
+                pytest.fail(f"{largest.name}: {size} of {len(content)} bytes passed as sound")
+
+    def test_damage_raises_convert_error_and_nothing_else(self, record: Format, sample: Path, tmp_path: Path) -> None:
+        for damage in damaged(sample, tmp_path / "damaged"):
+            _only_convert_error(record, damage.folder, f"{damage.file} {damage.what}")
+        chance = random.Random(4242)  # noqa: S311 - the same flips in every run
+        for path in sorted(path for path in sample.rglob("*") if path.is_file()):
+            content = path.read_bytes()
+            for _ in range(FLIPS if content else 0):
+                place = min(chance.randrange(len(content)), chance.randrange(len(content)))
+                flipped = content[place] ^ 1 << chance.randrange(8)
+                path.write_bytes(content[:place] + bytes([flipped]) + content[place + 1 :])
+                _only_convert_error(record, sample, f"{path.name}: byte {place} is {flipped:#x}")
+            path.write_bytes(content)
+
+
+def _only_convert_error(record: Format, folder: Path, what: str) -> None:
+    for ask in (record.detect, record.facts, record.validate):
+        try:
+            ask(folder)
+        except ConvertError as error:
+            assert str(error).strip(), f"{what}: an error without a word"
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is not ConvertError
+            pytest.fail(f"{what}: {type(error).__name__}: {error}")

@@ -1,0 +1,51 @@
+"""Records found by name: in the plugin under test first, then among all that are installed."""
+
+import importlib
+import typing
+from collections.abc import Iterator
+from dataclasses import MISSING, fields
+from typing import Any, Literal
+
+from modelmill import registry
+from modelmill.step import find
+from modelmill.types import Format, Maker, Source
+
+
+def maker(module: str, kind: str, name: str) -> Maker[Any]:
+    """The converter or quantizer of this name that a plugin offers."""
+    return find(module, kind, name)
+
+
+def owner(module: str, name: str) -> Format:
+    """The format of this name: the plugin's own, or that of an installed one."""
+    offers = getattr(importlib.import_module(module), "modelmill_formats", tuple)
+    for record in offers():
+        if record.name == name:
+            return typing.cast("Format", record)
+    return registry.load().formats[name].record
+
+
+def source(module: str, name: str) -> Source:
+    """The source of this name that a plugin offers."""
+    record: Source = _offer(module, "modelmill_sources", name)
+    return record
+
+
+def _offer(module: str, hook: str, name: str) -> Any:
+    for record in getattr(importlib.import_module(module), hook)():
+        if record.name == name:
+            return record
+    raise LookupError(f"{module} offers no {name!r} through {hook}")
+
+
+def literals(options: type[Any]) -> Iterator[tuple[str, Any]]:
+    """Every value that a Literal among the options allows and that is not its default, with the option's name."""
+    hints = typing.get_type_hints(options)
+    for item in fields(options):
+        hint = hints[item.name]
+        choices = [hint, *typing.get_args(hint)]
+        for choice in choices:
+            if typing.get_origin(choice) is Literal:
+                for value in typing.get_args(choice):
+                    if item.default is MISSING or value != item.default:
+                        yield item.name, value

@@ -1,0 +1,132 @@
+"""One step, run as the engine runs it, in surroundings that a test chooses."""
+
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modelmill.execute.environment import environment
+from modelmill.step import encode_job
+from modelmill.types import Job
+
+_WATCHED = """\
+import os, runpy, sys
+report, allowed = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND), sys.argv[2].split(os.pathsep)
+writing = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+changes = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.symlink", "os.link", "os.truncate", "os.chmod"}
+def watch(event, arguments):
+    if event == "open" and isinstance(arguments[2], int) and arguments[2] & writing:
+        paths = arguments[:1]
+    elif event in changes:
+        paths = arguments[:2]
+    else:
+        return
+    for path in paths:
+        if isinstance(path, (str, bytes)):
+            found = os.path.abspath(os.fsdecode(path))
+            if not any(found == root or found.startswith(root + os.sep) for root in allowed):
+                os.write(report, found.encode(errors="backslashreplace") + b"\\n")
+sys.addaudithook(watch)
+sys.argv = ["modelmill.step", sys.argv[3]]
+runpy.run_module("modelmill.step", run_name="__main__")
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What surrounds a step and may not influence a byte of its result."""
+
+    cwd: Path
+    environment: Mapping[str, str]
+    umask: int = 0o022
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a step ended.
+
+    `event` is `done`, `refused` (ConvertError, told in `message`), `raised` (anything else), `died`, `exited` or
+    `hung`. `strays` are the paths outside its folders that it wrote to.
+    """
+
+    event: str
+    message: str
+    log: str
+    peak_memory: int
+    strays: tuple[str, ...]
+
+
+def run_step(
+    module: str,
+    kind: str,
+    name: str,
+    job: Job[Any],
+    *,
+    surroundings: Surroundings | None = None,
+    timeout: float = 300,
+) -> Outcome:
+    """Run the record `name` that `module` offers on a job, in a child process as the engine starts it.
+
+    `job.limits.scratch` must exist; the step's log and a list of what it wrote elsewhere are left beside it.
+    """
+    scratch = job.limits.scratch
+    around = surroundings or Surroundings(cwd=scratch, environment={})
+    log, strays = scratch.with_name(scratch.name + ".log"), scratch.with_name(scratch.name + ".strays")
+    reader, writer = os.pipe()
+    allowed = os.pathsep.join([str(job.out), str(scratch), "/dev", "/proc"])
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-c", _WATCHED, str(strays), allowed, str(writer)],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            cwd=around.cwd,
+            env={
+                **environment(os.environ, scratch, job.limits.threads),
+                "PYTHONDONTWRITEBYTECODE": "1",
+                "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+                **around.environment,
+            },
+            pass_fds=(writer,),
+            start_new_session=True,
+            umask=around.umask,
+        )
+    os.close(writer)
+    told = _talk(process, json.dumps(encode_job(module, kind, name, job)).encode() + b"\n", reader, timeout)
+    outcome: dict[str, Any] = {"event": "hung"} if told is None else json.loads(told or b'{"event": "exited"}')
+    return Outcome(
+        event=outcome["event"],
+        message=f"{outcome['type']}: {outcome['message']}" if "type" in outcome else outcome.get("message", ""),
+        log=log.read_text(errors="replace"),
+        peak_memory=outcome.get("peak_memory", 0),
+        strays=tuple(sorted(set(strays.read_text().splitlines()))) if strays.exists() else (),
+    )
+
+
+def _talk(process: "subprocess.Popen[bytes]", line: bytes, events: int, timeout: float) -> bytes | None:
+    """Give the child its job and return what it tells until it ends; None where it had to be stopped.
+
+    The child lives as long as its standard input is open: closing it ends everything that belongs to the step.
+    """
+    if process.stdin is None:
+        raise ValueError("a step's child has a standard input")
+    process.stdin.write(line)
+    process.stdin.flush()
+    told, end = b"", time.monotonic() + timeout
+    try:
+        while select.select([events], [], [], max(0, end - time.monotonic()))[0]:
+            data = os.read(events, 1 << 16)
+            told += data
+            if not data:
+                return told
+        return None
+    finally:
+        process.stdin.close()
+        os.close(events)
+        process.wait()
