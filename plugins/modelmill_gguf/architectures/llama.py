@@ -36,14 +36,14 @@ def frequency_factors(model: Hyperparameters) -> tuple[Extra, ...]:
     factors = []
     for at in range(0, model.head, 2):
         frequency = rounded(1.0 / rounded(model.rope_base ** rounded(at / model.head)))
-        wavelength = rounded(2 * pi / frequency)
+        wavelength = rounded(rounded(2 * pi) / frequency)
         if wavelength < original / high:
             factors.append(1.0)
         elif wavelength > original / low:
             factors.append(factor)
         else:
-            smooth = rounded(rounded(rounded(original / wavelength) - low) / (high - low))
-            factors.append(rounded(1 / rounded(rounded(rounded(1 - smooth) / factor) + smooth)))
+            smooth = rounded(rounded(rounded(original / wavelength) - low) / rounded(high - low))
+            factors.append(rounded(1 / rounded(rounded(rounded(1 - smooth) / rounded(factor)) + smooth)))
     return (Extra(name="rope_freqs.weight", values=tuple(factors)),)
 
 

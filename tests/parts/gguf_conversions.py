@@ -1,0 +1,113 @@
+"""Checkpoints for the tests of the conversion into GGUF, and the conversion itself without an engine."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from modelmill import ConvertError, Facts, Job, Limits, Outlook
+from modelmill.checkpoint import facts
+from modelmill.testing import make_checkpoint
+from modelmill_gguf import offers
+from modelmill_gguf.fields import Field
+from modelmill_gguf.header import read_header
+from modelmill_gguf.options import ConvertOptions
+
+# What llama.cpp's script takes from the name of a folder, which says nothing about a model.
+PROVENANCE = {"general.name", "general.basename", "general.finetune", "general.version", "general.organization"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A tiny checkpoint, and the scheme that it is converted to."""
+
+    architecture: str
+    dtype: str = "BF16"
+    scheme: str = "BF16"
+    shards: int = 1
+    config: Mapping[str, Any] = field(default_factory=dict)
+    label: str = ""
+
+    @property
+    def name(self) -> str:
+        """A name for files and for the test's id; llama.cpp's script finds no version or size in it."""
+        parts = (self.architecture, self.label, self.dtype, "to", self.scheme, f"in{self.shards}")
+        return "_".join(part for part in parts if part).lower()
+
+    def make(self, folder: Path) -> Path:
+        """Write the checkpoint."""
+        return make_checkpoint(
+            folder / self.name, self.architecture, dtype=self.dtype, shards=self.shards, config=self.config
+        )
+
+
+def outlook(source: Path, scheme: str | None, options: ConvertOptions) -> Outlook[ConvertOptions]:
+    """What the engine knows before the conversion."""
+    return Outlook(facts=facts(source), scheme=scheme, options=options)
+
+
+def predicted(source: Path, scheme: str | None = None, options: ConvertOptions | None = None) -> Facts:
+    """The facts that the converter predicts; a refusal becomes the error that the engine would show."""
+    result = offers.FROM_HUGGINGFACE.infer(outlook(source, scheme, options or ConvertOptions()))
+    if not isinstance(result, Facts):
+        raise ConvertError(result.reason)
+    return result
+
+
+def convert(source: Path, out: Path, scheme: str, options: ConvertOptions | None = None) -> Path:
+    """Run the converter as a step does, and return its output folder."""
+    out.mkdir(parents=True)
+    scratch = out.with_name(out.name + "-scratch")
+    limits = Limits(threads=1, scratch=scratch)
+    job = Job(
+        source=source,
+        inputs={},
+        out=out,
+        scheme=scheme,
+        options=options or ConvertOptions(),
+        hardware=None,
+        limits=limits,
+    )
+    offers.FROM_HUGGINGFACE.run(job)
+    return out
+
+
+def reference(sources: Path, runs: Iterable[tuple[Path, Path, str, str | None]]) -> None:
+    """Run llama.cpp's own script: checkpoint, output, scheme, and the pre-tokenizer that it cannot recognise."""
+    wanted = [
+        {"model": str(model), "out": str(out), "type": scheme.lower(), "pre": pre} for model, out, scheme, pre in runs
+    ]
+    script = Path(__file__).with_name("llama_cpp_converter.py")
+    subprocess.run(
+        [sys.executable, str(script), json.dumps(wanted)],
+        cwd=sources / "vendor" / "llama.cpp",
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        check=True,
+        capture_output=True,
+        timeout=600,
+    )
+
+
+def comparable_fields(path: Path) -> dict[str, Field]:
+    """A file's metadata without what comes from a folder's name."""
+    return {key: entry for key, entry in read_header(path).fields.items() if key not in PROVENANCE}
+
+
+def tensor_bytes(path: Path) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
+    """A file's tensors in order: type, shape and bytes by name."""
+    with path.open("rb") as file:
+        found = {}
+        for info in read_header(path).tensors:
+            file.seek(info.offset)
+            found[info.name] = (info.kind, info.shape, file.read(info.size))
+        return found
+
+
+def replaced(case: Case, **changes: Any) -> Case:
+    """The same case with other values."""
+    return dataclasses.replace(case, **changes)
