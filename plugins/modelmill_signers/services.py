@@ -110,4 +110,4 @@ def _call(name: str, work: Callable[[], Any]) -> Any:
         extra = _EXTRAS[name.partition(":")[0]]
         raise SignError(f"{name}: {error}; pip install 'modelmill[{extra}]' brings what is missing") from error
     except Exception as error:
-        raise SignError(f"{name}: {error or type(error).__name__}") from error
+        raise SignError(f"{name}: {str(error) or type(error).__name__}") from error

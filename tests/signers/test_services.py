@@ -1,0 +1,77 @@
+import importlib.util
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from modelmill import SignError
+from modelmill_artifacts.signature import sign_statement, verify_statement
+from modelmill_signers import services
+
+MODULES = [Path("/usr/lib/softhsm/libsofthsm2.so"), *Path("/usr/lib").glob("*/softhsm/libsofthsm2.so")]
+KIND = "application/vnd.in-toto+json"
+needs_token = pytest.mark.skipif(
+    shutil.which("softhsm2-util") is None
+    or shutil.which("pkcs11-tool") is None
+    or importlib.util.find_spec("pkcs11") is None,
+    reason="softhsm2, opensc and python-pkcs11 are not all installed",
+)
+
+
+@pytest.fixture
+def token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URI of a key that was made inside a token."""
+    (tmp_path / "tokens").mkdir()
+    (tmp_path / "softhsm2.conf").write_text(f"directories.tokendir = {tmp_path / 'tokens'}\nlog.level = ERROR\n")
+    monkeypatch.setenv("SOFTHSM2_CONF", str(tmp_path / "softhsm2.conf"))
+    module = str(next(path for path in MODULES if path.exists()))
+    init = ["softhsm2-util", "--init-token", "--free", "--label", "release", "--pin", "1234", "--so-pin", "5678"]
+    make = ["pkcs11-tool", "--module", module, "--token-label", "release", "--login", "--pin", "1234"]
+    make += ["--keypairgen", "--key-type", "EC:prime256v1", "--id", "07", "--label", "release"]
+    for command in (init, make):
+        subprocess.run(command, check=True, capture_output=True, env=dict(os.environ))
+    monkeypatch.setenv("PYKCS11LIB", module)
+    monkeypatch.setenv("MODELMILL_PIN", "1234")
+    return "7?label=release"
+
+
+@needs_token
+def test_a_key_inside_a_token_signs(token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    signer = services.open_token(token)
+    for number in range(4):
+        payload = b"%d" % number
+        data = sign_statement(KIND, payload, signer)
+        assert verify_statement(data, [signer.public_key], "it").payload == payload
+    with pytest.raises(SignError, match=r"hsm:7\?label=none: No PKCS#11 token found for label none"):
+        services.open_token("7?label=none")
+    with pytest.raises(SignError, match=r"hsm:8\?label=release: could not find ECDSA key"):
+        services.open_token("8?label=release")
+    monkeypatch.setenv("MODELMILL_PIN", "9999")
+    with pytest.raises(SignError, match=r"hsm:7\?label=release: PinIncorrect"):
+        services.open_token(token).sign(b"x")
+
+
+def test_what_a_token_needs_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SignError, match="PYKCS11LIB, which should hold the path of the PKCS#11 module"):
+        services.open_token("2")
+    monkeypatch.setenv("PYKCS11LIB", "/nonexistent.so")
+    with pytest.raises(SignError, match="MODELMILL_PIN, which should hold the token's PIN"):
+        services.open_token("2")
+    monkeypatch.setenv("MODELMILL_PIN", "1")
+    with pytest.raises(SignError, match="'slot' is not a key's number"):
+        services.open_token("slot")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("boto3") is not None, reason="boto3 is installed")
+def test_a_missing_client_library_is_named_with_the_command_that_installs_it() -> None:
+    pytest.importorskip("securesystemslib")
+    with pytest.raises(SignError, match=r"pip install 'modelmill\[kms\]'"):
+        services.open_service("awskms", "1234")
+
+
+def test_an_incomplete_azure_key_is_refused() -> None:
+    pytest.importorskip("securesystemslib")
+    with pytest.raises(SignError, match="write azurekms:VAULT/KEY"):
+        services.open_service("azurekms", "vault")
