@@ -2,7 +2,6 @@
 
 import mmap
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -40,18 +39,18 @@ def run(job: Job[ToHuggingFace]) -> None:
             file.write(content)
     _write_tokenizer(job, model.fields, rebuilt, details["metadata"])
     places = {info.name: (part.path, info) for part, info in model.tensors}
-    with ExitStack() as stack:
-        maps = {part.path: stack.enter_context(_mapped(part.path)) for part in model.parts}
-        sources = [places[each.source.name] for each in rebuilt.tensors]
-        write_safetensors(
-            job,
-            "model.safetensors",
-            [each.tensor for each in rebuilt.tensors],
-            (_restored(maps[path], info, each) for (path, info), each in zip(sources, rebuilt.tensors, strict=True)),
-        )
+    maps = {part.path: _mapped(part.path) for part in model.parts}
+    sources = [places[each.source.name] for each in rebuilt.tensors]
+    write_safetensors(
+        job,
+        "model.safetensors",
+        [each.tensor for each in rebuilt.tensors],
+        (_restored(maps[path], info, each) for (path, info), each in zip(sources, rebuilt.tensors, strict=True)),
+    )
 
 
 def _mapped(path: Path) -> mmap.mmap:
+    """A file's bytes. The map goes with its last view; closing it earlier would mask an error that still holds one."""
     with path.open("rb") as file:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
