@@ -76,7 +76,7 @@ def _run() -> int:
         _say(str(error))
         return error.exit_code
     except click.exceptions.Abort:
-        return 130
+        raise KeyboardInterrupt from None  # which is what click makes an Abort of
     except click.ClickException as error:
         error.show()
         return 2

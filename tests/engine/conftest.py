@@ -1,0 +1,131 @@
+"""An interpreter of its own with plugins of the test's own beside the installed modelmill."""
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PLUGIN = Path(__file__).parent / "letters_plugin.py"
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command came to."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        assert self.out, self.err
+        return json.loads(self.out)
+
+
+@dataclass(frozen=True)
+class Mill:
+    """A folder with a build file, a store, and an interpreter that has the test's plugins."""
+
+    python: Path
+    folder: Path
+
+    def write(self, text: str, name: str = "build.toml") -> Path:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def environment(self, **more: str) -> dict[str, str]:
+        return {**os.environ, "MODELMILL_STORE": str(self.folder / "store"), **more}
+
+    def command(self, *arguments: str) -> list[str]:
+        return [str(self.python), "-m", "modelmill", *arguments]
+
+    def run(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Done:
+        done = subprocess.run(
+            self.command(*arguments),
+            cwd=self.folder,
+            env=self.environment(**(environment or {})),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def files(self, below: str = "dist") -> dict[str, bytes]:
+        root = self.folder / below
+        return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def install(site: Path, distribution: str, version: str, plugins: Mapping[str, str]) -> None:
+    """Lay a distribution with one module for each plugin out as pip does."""
+    info = site / f"{distribution.replace('-', '_')}-{version}.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
+    points = "".join(f"{name} = {name}_plugin\n" for name in plugins)
+    (info / "entry_points.txt").write_text(f"[modelmill]\n{points}")
+    for name, source in plugins.items():
+        (site / f"{name}_plugin.py").write_text(source)
+
+
+def make_interpreter(folder: Path) -> Path:
+    """A virtual environment that sees all that this one has; returns its site-packages."""
+    venv.create(folder, with_pip=False, symlinks=True)
+    site = folder / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+    outer = sysconfig.get_path("purelib")
+    (site / "outer.pth").write_text(f"import site; site.addsitedir({outer!r})\n")
+    return site
+
+
+@pytest.fixture(scope="session")
+def letters_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An interpreter with the plugin `letters`, shared by all tests that do not install more."""
+    folder = tmp_path_factory.mktemp("interpreter")
+    install(make_interpreter(folder), "letters", "1.0", {"letters": PLUGIN.read_text()})
+    return folder / "bin" / "python"
+
+
+@pytest.fixture
+def mill(letters_python: Path, tmp_path: Path) -> Mill:
+    """A build folder with a tiny source of the format `letters`."""
+    (tmp_path / "words").mkdir()
+    (tmp_path / "words" / "words.txt").write_text("to be or not to be\n")
+    return Mill(python=letters_python, folder=tmp_path)
+
+
+BUILD = """
+[project]
+name = "words"
+version = "1.0"
+license = "MIT"
+
+[source.base]
+uri = "words"
+format = "letters"
+
+[defaults]
+source = "base"
+hardware = "bench"
+format = "loud"
+
+[target.plain]
+scheme = "upper"
+
+[target.short]
+scheme = "short"
+
+[target.tiny]
+scheme = "tiny"
+
+[sign]
+mode = "none"
+"""
