@@ -1,7 +1,8 @@
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from modelmill.testing import make_checkpoint
-from modelmill.testing.makers import ConverterSuite, QuantizerSuite
+from modelmill import Location
+from modelmill.testing import ConverterSuite, FormatSuite, QuantizerSuite, Shape, SourceSuite, convert, make_checkpoint
 
 
 class TestHuggingfaceToGguf(ConverterSuite):
@@ -12,9 +13,64 @@ class TestHuggingfaceToGguf(ConverterSuite):
         make_checkpoint(folder, "llama")
 
 
+class TestGgufQuantize(QuantizerSuite):
+    plugin = "modelmill_gguf"
+    name = "gguf-quantize"
+
+    def make_source(self, folder: Path) -> None:
+        checkpoint = make_checkpoint(folder.parent / "hf", "llama", shape=Shape(hidden=256, intermediate=288, heads=8))
+        convert("modelmill_gguf", "huggingface-to-gguf", "F16", checkpoint, folder)
+
+
 class TestHuggingfaceToMlx(ConverterSuite):
     plugin = "modelmill_mlx"
     name = "huggingface-to-mlx"
 
     def make_source(self, folder: Path) -> None:
         make_checkpoint(folder, "llama")
+
+
+class TestGguf(FormatSuite):
+    plugin = "modelmill_gguf"
+    name = "gguf"
+
+    def make_sample(self, folder: Path) -> None:
+        convert("modelmill_gguf", "huggingface-to-gguf", "F16", make_checkpoint(folder.parent / "hf", "llama"), folder)
+
+    def structure(self, folder: Path) -> Iterator[tuple[Path, range]]:
+        for path in folder.glob("*.gguf"):
+            yield path, range(24)  # magic, version, numbers of tensors and of metadata
+
+
+class TestHuggingface(FormatSuite):
+    plugin = "modelmill_huggingface"
+    name = "huggingface"
+
+    def make_sample(self, folder: Path) -> None:
+        make_checkpoint(folder, "qwen3", shards=2)
+
+    def structure(self, folder: Path) -> Iterator[tuple[Path, range]]:
+        for path in folder.glob("*.safetensors"):
+            yield path, range(9)  # the header's length, and its first character
+
+
+class TestMlx(FormatSuite):
+    plugin = "modelmill_mlx"
+    name = "mlx"
+
+    def make_sample(self, folder: Path) -> None:
+        convert("modelmill_mlx", "huggingface-to-mlx", "4bit", make_checkpoint(folder.parent / "hf", "llama"), folder)
+
+    def structure(self, folder: Path) -> Iterator[tuple[Path, range]]:
+        for path in folder.glob("*.safetensors"):
+            yield path, range(9)
+
+
+class TestPath(SourceSuite):
+    plugin = "modelmill_sources"
+    name = "path"
+
+    def make_location(self, folder: Path) -> tuple[Location, Mapping[str, bytes]]:
+        make_checkpoint(folder / "model", "llama")
+        files = {path.name: path.read_bytes() for path in (folder / "model").iterdir()}
+        return Location(uri="model", revision=None, base=folder), files

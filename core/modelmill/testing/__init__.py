@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from modelmill.testing.formats import FormatSuite
     from modelmill.testing.makers import ConverterSuite, QuantizerSuite
     from modelmill.testing.sources import SourceSuite
+    from modelmill.testing.steps import convert
 
 __all__ = [
     "ARCHITECTURES",
@@ -22,19 +23,21 @@ __all__ = [
     "QuantizerSuite",
     "Shape",
     "SourceSuite",
+    "convert",
     "make_checkpoint",
 ]
 
-_SUITES = {
+_LATER = {
     "ConverterSuite": "makers",
     "FormatSuite": "formats",
     "QuantizerSuite": "makers",
     "SourceSuite": "sources",
+    "convert": "steps",
 }
 
 
 def __getattr__(name: str) -> Any:
-    """Import a suite when it is first asked for: it needs pytest."""
-    if name not in _SUITES:
+    """Import what needs pytest or runs steps when it is first asked for."""
+    if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_SUITES[name]}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_LATER[name]}"), name)

@@ -16,8 +16,8 @@ from modelmill.testing import plugins
 from modelmill.testing.folders import damaged, snapshot
 from modelmill.types import Format
 
-FLIPS = 200
-"""How many bytes anywhere in the sample are flipped, one at a time, to see that nothing but ConvertError comes of it."""
+FLIPS = 50
+"""How many bits anywhere in a file are flipped, one at a time, to see that nothing but ConvertError comes of it."""
 
 
 class FormatSuite:
@@ -97,9 +97,7 @@ class FormatSuite:
             content = path.read_bytes()
             for place in places:
                 path.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
-                with pytest.raises(ConvertError):
-                    record.validate(sample)
-                    pytest.fail(f"{path.name}: nothing was said of the flipped byte {place}")
+                assert _refused(record, sample), f"{path.name}: nothing was said of the flipped byte {place}"
             path.write_bytes(content)
         record.validate(sample)
 
@@ -108,9 +106,7 @@ class FormatSuite:
         content = largest.read_bytes()
         for size in {0, 1, 7, len(content) // 3, len(content) // 2, len(content) - 1}:
             largest.write_bytes(content[:size])
-            with pytest.raises(ConvertError):
-                record.validate(sample)
-                pytest.fail(f"{largest.name}: {size} of {len(content)} bytes passed as sound")
+            assert _refused(record, sample), f"{largest.name}: {size} of {len(content)} bytes passed as sound"
 
     def test_damage_raises_convert_error_and_nothing_else(self, record: Format, sample: Path, tmp_path: Path) -> None:
         for damage in damaged(sample, tmp_path / "damaged"):
@@ -126,11 +122,21 @@ class FormatSuite:
             path.write_bytes(content)
 
 
+def _refused(record: Format, folder: Path) -> bool:
+    """Whether `validate` finds the folder not sound."""
+    try:
+        record.validate(folder)
+    except ConvertError:
+        return True
+    return False
+
+
 def _only_convert_error(record: Format, folder: Path, what: str) -> None:
     for ask in (record.detect, record.facts, record.validate):
         try:
             ask(folder)
         except ConvertError as error:
-            assert str(error).strip(), f"{what}: an error without a word"
+            if not str(error).strip():
+                pytest.fail(f"{what}: an error without a word")
         except Exception as error:  # noqa: BLE001 - whatever it is, it is not ConvertError
             pytest.fail(f"{what}: {type(error).__name__}: {error}")

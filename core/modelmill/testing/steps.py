@@ -5,15 +5,18 @@ import os
 import select
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from modelmill.decode import decode
+from modelmill.errors import ConvertError
 from modelmill.execute.environment import environment
-from modelmill.step import encode_job
-from modelmill.types import Job
+from modelmill.step import encode_job, find
+from modelmill.types import Job, Limits
 
 _WATCHED = """\
 import os, runpy, sys
@@ -107,6 +110,38 @@ def run_step(
         peak_memory=outcome.get("peak_memory", 0),
         strays=tuple(sorted(set(strays.read_text().splitlines()))) if strays.exists() else (),
     )
+
+
+def convert(
+    module: str,
+    name: str,
+    scheme: str,
+    source: Path,
+    out: Path,
+    *,
+    kind: str = "converter",
+    options: Mapping[str, Any] | None = None,
+) -> Path:
+    """Make `out` from a model with one converter or quantizer of a plugin; raise ConvertError where that fails.
+
+    So a suite's source can come from another record: a quantizer's from the converter before it.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        (Path(scratch) / "scratch").mkdir()
+        job = Job(
+            source=source,
+            inputs={},
+            out=out,
+            scheme=scheme,
+            options=decode(find(module, kind, name).options, options or {}),
+            hardware=None,
+            limits=Limits(scratch=Path(scratch) / "scratch"),
+        )
+        outcome = run_step(module, kind, name, job)
+    if outcome.event != "done":
+        raise ConvertError(f"{module}: {kind} {name}: {outcome.event}: {outcome.message}\n{outcome.log}")
+    return out
 
 
 def _talk(process: "subprocess.Popen[bytes]", line: bytes, events: int, timeout: float) -> bytes | None:
