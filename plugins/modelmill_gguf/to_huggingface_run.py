@@ -130,4 +130,6 @@ def _narrowed(values: Floats, tensor: Tensor) -> NDArray[np.generic]:
 
 def _finite(values: Floats) -> bool:
     """Whether no value is NaN or infinite; the sum of squares is cheaper than a look at each, and mostly enough."""
-    return bool(np.isfinite(np.dot(values, values))) or bool(np.isfinite(values).all())
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = np.dot(values, values)
+    return bool(np.isfinite(total)) or bool(np.isfinite(values).all())
