@@ -2,7 +2,20 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from modelmill import Location
-from modelmill.testing import ConverterSuite, FormatSuite, QuantizerSuite, Shape, SourceSuite, convert, make_checkpoint
+from modelmill.testing import (
+    ConverterSuite,
+    FormatSuite,
+    HardwareSuite,
+    PackagerSuite,
+    QuantizerSuite,
+    Shape,
+    SignerSuite,
+    SourceSuite,
+    convert,
+    make_artifact,
+    make_checkpoint,
+)
+from modelmill_signers import create
 
 
 class TestHuggingfaceToGguf(ConverterSuite):
@@ -74,3 +87,30 @@ class TestPath(SourceSuite):
         make_checkpoint(folder / "model", "llama")
         files = {path.name: path.read_bytes() for path in (folder / "model").iterdir()}
         return Location(uri="model", revision=None, base=folder), files
+
+
+class TestHardware(HardwareSuite):
+    plugin = "modelmill_targets"
+
+
+class TestPemSigner(SignerSuite):
+    plugin = "modelmill_signers"
+    scheme = "file"
+
+    def make_key(self, folder: Path) -> str:
+        create.new(folder / "key.pem")
+        return "key.pem"
+
+
+class TestModelpack(PackagerSuite):
+    plugin = "modelmill_oci"
+    name = "modelpack"
+
+
+class TestDockerModelRunner(PackagerSuite):
+    plugin = "modelmill_oci"
+    name = "docker-model-runner"
+
+    def make_artifact(self, folder: Path) -> None:
+        convert("modelmill_gguf", "huggingface-to-gguf", "F16", make_checkpoint(folder.parent / "hf", "llama"), folder)
+        make_artifact(folder)

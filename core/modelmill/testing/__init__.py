@@ -11,8 +11,12 @@ from modelmill.testing.architectures import ARCHITECTURES, Shape
 from modelmill.testing.checkpoints import make_checkpoint
 
 if TYPE_CHECKING:
+    from modelmill.testing.artifacts import make_artifact
     from modelmill.testing.formats import FormatSuite
+    from modelmill.testing.hardware import HardwareSuite
     from modelmill.testing.makers import ConverterSuite, QuantizerSuite
+    from modelmill.testing.packagers import PackagerSuite
+    from modelmill.testing.signers import SignerSuite
     from modelmill.testing.sources import SourceSuite
     from modelmill.testing.steps import convert
 
@@ -20,19 +24,27 @@ __all__ = [
     "ARCHITECTURES",
     "ConverterSuite",
     "FormatSuite",
+    "HardwareSuite",
+    "PackagerSuite",
     "QuantizerSuite",
     "Shape",
+    "SignerSuite",
     "SourceSuite",
     "convert",
+    "make_artifact",
     "make_checkpoint",
 ]
 
 _LATER = {
     "ConverterSuite": "makers",
     "FormatSuite": "formats",
+    "HardwareSuite": "hardware",
+    "PackagerSuite": "packagers",
     "QuantizerSuite": "makers",
+    "SignerSuite": "signers",
     "SourceSuite": "sources",
     "convert": "steps",
+    "make_artifact": "artifacts",
 }
 
 

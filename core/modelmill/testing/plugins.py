@@ -1,6 +1,7 @@
 """Records found by name: in the plugin under test first, then among all that are installed."""
 
 import importlib
+import re
 import typing
 from collections.abc import Iterator
 from dataclasses import MISSING, fields
@@ -8,7 +9,7 @@ from typing import Any, Literal
 
 from modelmill import registry
 from modelmill.step import find
-from modelmill.types import Format, Maker, Source
+from modelmill.types import Format, Maker, Packager, SignerOffer, Source
 
 
 def maker(module: str, kind: str, name: str) -> Maker[Any]:
@@ -29,6 +30,25 @@ def source(module: str, name: str) -> Source:
     """The source of this name that a plugin offers."""
     record: Source = _offer(module, "modelmill_sources", name)
     return record
+
+
+def packager(module: str, name: str) -> Packager[Any]:
+    """The packager of this name that a plugin offers."""
+    record: Packager[Any] = _offer(module, "modelmill_packagers", name)
+    return record
+
+
+def signer(module: str, scheme: str) -> SignerOffer:
+    """The signer for this scheme that a plugin offers."""
+    for record in importlib.import_module(module).modelmill_signers():
+        if record.scheme == scheme:
+            return typing.cast("SignerOffer", record)
+    raise LookupError(f"{module} offers no signer for {scheme!r}")
+
+
+def legal(name: str) -> bool:
+    """Whether a name can stand in a path, a URI and an image's tag."""
+    return re.fullmatch(r"[a-z0-9]+([.-][a-z0-9]+)*", name) is not None
 
 
 def _offer(module: str, hook: str, name: str) -> Any:

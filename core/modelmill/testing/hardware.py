@@ -1,0 +1,43 @@
+"""What hardware profiles have to keep to: a suite that a plugin's tests subclass."""
+
+import importlib
+from typing import ClassVar
+
+import pytest
+
+from modelmill import registry
+from modelmill.hardware import load_profile
+from modelmill.testing import plugins
+from modelmill.types import HardwareProfile
+
+
+class HardwareSuite:
+    """Subclass it and name the plugin: every profile that it offers is tried."""
+
+    plugin: ClassVar[str]
+    """The plugin's import package."""
+
+    @classmethod
+    def pytest_generate_tests(cls, metafunc: pytest.Metafunc) -> None:
+        """One test for every profile."""
+        if "profile" in metafunc.fixturenames:
+            offers: list[HardwareProfile] = list(importlib.import_module(cls.plugin).modelmill_hardware())
+            metafunc.parametrize("profile", offers, ids=[offer.name for offer in offers])
+
+    def test_profile_is_sound(self, profile: HardwareProfile) -> None:
+        installed = registry.load().hardware
+        texts = {name: installed[name].record.toml for name in installed}
+        own = {offer.name: offer.toml for offer in importlib.import_module(self.plugin).modelmill_hardware()}
+        fields = load_profile(profile.name, {**texts, **own}).fields
+        assert fields["description"]
+
+    def test_name_can_stand_in_a_path(self, profile: HardwareProfile) -> None:
+        assert plugins.legal(profile.name), f"{profile.name!r}: lower-case letters, digits, dots and hyphens only"
+
+    def test_figures_say_where_they_come_from(self, profile: HardwareProfile) -> None:
+        fields = load_profile(profile.name, {profile.name: profile.toml}).fields
+        tables = {name.split(".")[0] for name, value in fields.items() if type(value) in (int, float) and value} - {
+            "workload"
+        }
+        evident = {name.split(".")[1] for name in fields if name.startswith("evidence.")}
+        assert tables <= evident, f"no [evidence] for {sorted(tables - evident)}"

@@ -1,0 +1,56 @@
+"""What a signer has to keep to: a suite that a plugin's tests subclass."""
+
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from modelmill.errors import SignError
+from modelmill.testing.plugins import signer
+from modelmill.types import SignerOffer
+from modelmill_artifacts.errors import ArtifactError
+from modelmill_artifacts.signature import IN_TOTO, sign_statement, verify_statement
+
+PAYLOAD = b'{"_type":"https://in-toto.io/Statement/v1"}'
+
+
+class SignerSuite:
+    """Subclass it, name the plugin and the URI's scheme, and make a key."""
+
+    plugin: ClassVar[str]
+    """The plugin's import package."""
+    scheme: ClassVar[str]
+    """The scheme of its keys' URIs."""
+    missing: ClassVar[str] = "no-such-key"
+    """What follows the scheme where there is no key."""
+
+    def make_key(self, folder: Path) -> str:
+        """Make a key, below an empty folder if it is a file; return what follows `scheme:` in its URI."""
+        raise NotImplementedError("make a key to sign with: def make_key(self, folder: Path) -> str")
+
+    @pytest.fixture
+    def record(self) -> SignerOffer:
+        """The offer under test."""
+        return signer(self.plugin, self.scheme)
+
+    def test_what_it_signs_verifies_with_its_public_key(self, record: SignerOffer, tmp_path: Path) -> None:
+        opened = record.open(self.make_key(tmp_path), tmp_path)
+        bundle = sign_statement(IN_TOTO, PAYLOAD, opened)
+        assert verify_statement(bundle, [opened.public_key], "the bundle").payload == PAYLOAD
+
+    def test_a_changed_signature_does_not_verify(self, record: SignerOffer, tmp_path: Path) -> None:
+        opened = record.open(self.make_key(tmp_path), tmp_path)
+        bundle = sign_statement(IN_TOTO, PAYLOAD, opened)
+        for place in range(0, len(bundle), 7):
+            changed = bundle[:place] + bytes([bundle[place] ^ 1]) + bundle[place + 1 :]
+            with pytest.raises(ArtifactError):
+                verify_statement(changed, [opened.public_key], "the bundle")
+
+    def test_the_same_key_opens_twice(self, record: SignerOffer, tmp_path: Path) -> None:
+        key = self.make_key(tmp_path)
+        assert record.open(key, tmp_path).public_key == record.open(key, tmp_path).public_key
+
+    def test_a_key_that_is_not_there_is_a_sign_error(self, record: SignerOffer, tmp_path: Path) -> None:
+        with pytest.raises(SignError) as raised:
+            record.open(self.missing, tmp_path)
+        assert str(raised.value).strip()
