@@ -11,6 +11,7 @@ from modelmill_gguf.fields import Field, ValueType, value
 from modelmill_gguf.file_types import BY_NUMBER, UNQUANTIZED
 from modelmill_gguf.header import MAGIC, Header, TensorInfo, read_header
 from modelmill_gguf.to_huggingface_details import describe
+from modelmill_gguf.writer import metadata_size
 
 _REQUIRED = ("block_count", "context_length", "embedding_length", "attention.head_count")
 
@@ -112,7 +113,7 @@ def facts(folder: Path) -> Facts:
     scheme = _scheme(model)
     texts = {key: text(model, f"general.{key}") for key in ("architecture", "license")}
     first = model.parts[0].header
-    size = sum(part.header.metadata_size for part in model.parts)
+    size = metadata_size(model.fields.values())
     return Facts(
         format="gguf",
         scheme=scheme,
