@@ -29,9 +29,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_checkpoint(tmp_path_factory.mktemp("checkpoint") / "llama", "llama")
 
 
-def write_file(
-    folder: Path, fields: list[Field], tensors: list[Tensor], data: list[bytes], name: str = "a.gguf"
-) -> Path:
+def write_file(folder: Path, fields: list[Field], tensors: list[Tensor], data: list[bytes]) -> Path:
     limits = Limits(scratch=folder / "scratch")
     job = Job(source=folder, inputs={}, out=folder, scheme="F32", options=None, hardware=None, limits=limits)
     write(job, "model.gguf", fields=fields, tensors=tensors, data=[[each] for each in data])
