@@ -14,7 +14,7 @@ def check(data: bytes, manifest: Manifest, where: str) -> None:
     Compares name, version, licence, files, sources with their files, and steps. Raises ArtifactError that
     says which.
     """
-    bom = canonical.loads(data, where)
+    bom = canonical.parse(data, where)  # its digest is signed: another spelling would be no forgery
     try:
         found = _said(bom)
     except (KeyError, IndexError, TypeError, AttributeError) as error:

@@ -29,14 +29,29 @@ def loads(data: bytes, where: str, form: Callable[[Any], bytes] = pretty) -> Any
     That refuses duplicate keys, other spellings of a number and white space without a rule for each.
     Raises ArtifactError, its sentence opened by `where`.
     """
+    value = parse(data, where)
     try:
-        value = json.loads(data)
         same = form(value) == data
     except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{where}: not a JSON document: {error}") from error
     if not same:
         raise ArtifactError(f"{where}: not in canonical form: its bytes are not what writing its content gives")
     return value
+
+
+def parse(data: bytes, where: str) -> Any:
+    """Parse JSON in any byte form, without duplicate keys. Raises ArtifactError, its sentence opened by `where`."""
+    try:
+        return json.loads(data, object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(f"{where}: not a JSON document: {error}") from error
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return found
 
 
 def sha256(value: Any) -> str:

@@ -4,7 +4,7 @@ import functools
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from importlib import resources
+from pathlib import Path
 
 from modelmill_artifacts.errors import ArtifactError
 
@@ -195,7 +195,7 @@ def _identifier(word: str) -> str:
 @functools.cache
 def identifiers() -> Mapping[str, str]:
     """Every identifier of the SPDX licence list, by its lower-case form."""
-    text = resources.files(__package__).joinpath("spdx.txt").read_text("utf-8")
+    text = Path(__file__).with_name("spdx.txt").read_text("utf-8")
     return {line.lower(): line for line in text.splitlines()}
 
 

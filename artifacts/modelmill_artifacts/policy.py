@@ -1,6 +1,5 @@
 """What a verifier accepts: whose signatures, and which licences, formats and builders."""
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,6 +49,8 @@ class PolicyFile:
 
 def read(path: Path) -> Policy:
     """The policy in a TOML file. Raises ArtifactError for an unknown key, a wrong type and a key that is none."""
+    import tomllib
+
     try:
         value: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
