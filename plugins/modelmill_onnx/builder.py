@@ -1,0 +1,97 @@
+"""A checkpoint → ONNX through onnxruntime-genai's model builder, whose quirks are handled here and nowhere else."""
+
+import contextlib
+import json
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from modelmill import ConvertError, Job
+from modelmill_onnx.layouts import add_foundry_local
+from modelmill_onnx.options import BuildInt4Options, BuildOptions
+
+PRECISIONS = {"fp32": "fp32", "fp16": "fp16", "int4-builder": "int4"}
+
+
+def run(job: Job[BuildOptions]) -> None:
+    """Build `model.onnx`, its weights, `genai_config.json` and the tokenizer's files."""
+    torch.set_num_threads(job.limits.threads)
+    source, provider = str(job.source), job.options.execution_provider
+    precision, cache = PRECISIONS[job.scheme], str(job.limits.scratch / "builder")
+    given = [f"{key}={value}" for key, value in _extra_options(job.options).items()]
+    with _builder() as builder:
+        try:
+            extra = builder.parse_extra_options("", source, str(job.out), precision, provider, cache, given)
+            _flatten_rope(extra["hf_details"]["hf_config"])
+            builder.create_model("", source, str(job.out), precision, provider, cache, **extra)
+        except (ValueError, KeyError, AttributeError, NotImplementedError, OSError, RuntimeError) as error:
+            raise ConvertError(
+                f"the model builder cannot convert this checkpoint: {_sentence(error, source)}"
+            ) from error
+    _plain_json(job)
+    if job.options.layout == "foundry-local":
+        add_foundry_local(job.source, job.out, job.options.model_name)
+
+
+def _extra_options(options: BuildOptions) -> dict[str, Any]:
+    """The builder's keyword options. No token and no code of the checkpoint's own, whatever the machine holds."""
+    # A ring of cached positions for layers with a sliding window would need a runtime that knows rings.
+    extra: dict[str, Any] = {"hf_token": "false", "hf_remote": "false", "windowed_kv_cache": "false"}
+    if isinstance(options, BuildInt4Options):
+        extra |= {"block_size": options.block_size, "is_symmetric": str(options.symmetric).lower()}
+        if options.accuracy_level is not None:
+            extra["accuracy_level"] = options.accuracy_level
+    return extra
+
+
+@contextlib.contextmanager
+def _builder() -> Iterator[Any]:
+    """The builder's module, with what it does beside building switched off.
+
+    It asks the git repository that it happens to be installed in for its commit and writes that into the model
+    as its own version; and it imports its parts as top-level modules, for which its package extends `sys.path`.
+    """
+    path = list(sys.path)
+    try:
+        from onnxruntime_genai.models import builder
+        from onnxruntime_genai.models.builder import Model
+
+        commit = Model.get_genai_commit
+        Model.get_genai_commit = staticmethod(lambda: None)
+        try:
+            yield builder
+        finally:
+            Model.get_genai_commit = commit
+    finally:
+        sys.path[:] = path
+
+
+def _flatten_rope(config: Any) -> None:
+    """Give Gemma 3's two rotary embeddings the names that the builder reads.
+
+    transformers 5 nests them by layer type; the builder expects the global ones flat, and the local base apart.
+    """
+    nested = getattr(config, "rope_parameters", None)
+    if not isinstance(nested, dict) or "full_attention" not in nested or config.model_type != "gemma3_text":
+        return
+    config.rope_parameters = dict(nested["full_attention"])
+    config.rope_theta = nested["full_attention"]["rope_theta"]
+    config.rope_local_base_freq = nested["sliding_attention"]["rope_theta"]
+
+
+def _plain_json(job: Job[BuildOptions]) -> None:
+    """Write the JSON files once more, their keys in order, so that no order of a dictionary shows in them."""
+    for path in sorted(job.out.glob("*.json")):
+        if path.name == "tokenizer.json":
+            continue
+        content = json.loads(path.read_text(encoding="utf-8"))
+        path.write_text(json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _sentence(error: Exception, source: str) -> str:
+    """What the builder says, without the path that it was told, on one line."""
+    text = f"{type(error).__name__}: {error}".replace(f"{source}/", "").replace(source, "the checkpoint")
+    return re.sub(r"\s+", " ", text).strip()[:400]

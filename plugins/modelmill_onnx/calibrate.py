@@ -1,0 +1,108 @@
+"""What a calibration text does to a model: the Hessian of every activation that a matrix is applied to."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+
+from modelmill import ConvertError
+from modelmill_onnx.kernels import Array
+
+CHUNK: Final = 512
+"""Tokens of the text that go through the model at a time."""
+BUDGET: Final = 2 * 1024**3
+"""Bytes of Hessians that are gathered in one pass over the text; a constant, so that no byte depends on it."""
+_FOLDER: Final = "session.model_external_initializers_file_folder_path"
+
+
+def read_tokens(folder: Path, tokenizer: Path, chunks: int) -> list[Array]:
+    """`chunks` pieces of CHUNK tokens, spread evenly over the text of all files of a folder in order of name.
+
+    ConvertError where the text is too short or is no text.
+    """
+    from tokenizers import Tokenizer
+
+    try:
+        text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*")) if path.is_file())
+    except UnicodeDecodeError:
+        raise ConvertError("the calibration text is not UTF-8") from None
+    ids = Tokenizer.from_file(str(tokenizer)).encode(text, add_special_tokens=False).ids
+    whole = len(ids) // CHUNK
+    if whole < chunks:
+        raise ConvertError(
+            f"the calibration text has {len(ids):,} tokens and {chunks} pieces of {CHUNK} were asked for; "
+            "give a longer text, or fewer `calibration_chunks`"
+        )
+    starts = [number * whole // chunks * CHUNK for number in range(chunks)]
+    return [np.array([ids[start : start + CHUNK]], np.int64) for start in starts]
+
+
+def hessians(
+    model: onnx.ModelProto, folder: Path, widths: Mapping[str, int], chunks: list[Array]
+) -> Iterator[tuple[str, Array]]:
+    """The sum of x xᵀ, float64 [K, K], of every named activation of width K, over the chunks.
+
+    In the order of `widths`, as many at a time as BUDGET holds.
+    """
+    for names in _passes(widths):
+        session = _session(model, folder, names)
+        sums = {name: torch.zeros(widths[name], widths[name], dtype=torch.float64) for name in names}
+        for chunk in chunks:
+            values = session.run(names, feeds(session, folder, chunk))
+            for name, value in zip(names, values, strict=True):
+                rows = torch.from_numpy(np.asarray(value, np.float32).reshape(-1, widths[name])).double()
+                sums[name] += rows.T @ rows
+        for name in names:
+            yield name, sums.pop(name).numpy()
+
+
+def _passes(widths: Mapping[str, int]) -> Iterator[list[str]]:
+    names: list[str] = []
+    held = 0
+    for name, width in widths.items():
+        size = 8 * width * width
+        if names and held + size > BUDGET:
+            yield names
+            names, held = [], 0
+        names.append(name)
+        held += size
+    if names:
+        yield names
+
+
+def _session(model: onnx.ModelProto, folder: Path, names: Iterable[str]) -> onnxruntime.InferenceSession:
+    """The model with these activations as its outputs, and nothing computed that they do not need."""
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    del probe.graph.output[:]
+    probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # the order of a sum must not depend on the number of threads
+    options.add_session_config_entry(_FOLDER, str(folder))
+    # Fusions would remove the activations that are asked for.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    return onnxruntime.InferenceSession(probe.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def feeds(session: onnxruntime.InferenceSession, folder: Path, ids: Array) -> dict[str, Any]:
+    """The inputs for a whole text [1, n] and an empty cache."""
+    head_size = json.loads((folder / "genai_config.json").read_text())["model"]["decoder"]["head_size"]
+    length = ids.shape[1]
+    found: dict[str, Any] = {}
+    for item in session.get_inputs():
+        if item.name == "input_ids":
+            found[item.name] = ids
+        elif item.name == "attention_mask":
+            found[item.name] = np.ones_like(ids)
+        elif item.name == "position_ids":
+            found[item.name] = np.arange(length, dtype=np.int64)[None]
+        else:
+            dtype = np.float16 if "float16" in item.type else np.float32
+            heads = item.shape[1]
+            found[item.name] = np.zeros((1, heads, 0, head_size), dtype)
+    return found

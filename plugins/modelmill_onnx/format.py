@@ -1,0 +1,139 @@
+"""What an ONNX folder is: a graph, its weights, and what ONNX Runtime GenAI wants beside them."""
+
+import json
+from collections import Counter
+from math import prod
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+from modelmill import ConvertError, Facts, Tensor
+from modelmill_onnx.graph import Graph, Weight, read_graph
+
+SCHEMES: Final = ("fp32", "fp16", "int8", "int4", "int4-builder")
+GENAI: Final = "genai_config.json"
+_CONFIG_LIMIT: Final = 16 * 1024**2
+_TOKENIZERS: Final = ("tokenizer.json", "tokenizer.model")
+_BY_DTYPE: Final = {"FLOAT": "fp32", "FLOAT16": "fp16"}
+_MATRIX: Final = 2
+_QUANTIZED: Final = ("MatMulNBits", "GatherBlockQuantized")
+
+
+def detect(folder: Path) -> bool:
+    """Whether the folder holds an ONNX model."""
+    return any(folder.glob("*.onnx"))
+
+
+def facts(folder: Path) -> Facts:
+    """What is known of an ONNX model from its graph. ConvertError where that is not sound."""
+    graphs = {path.name: read_graph(path) for path in _models(folder)}
+    weights = [weight for graph in graphs.values() for weight in graph.weights]
+    scheme = _scheme(graphs)
+    config = _genai_config(folder) or {}
+    model = config.get("model", {})
+    return Facts(
+        format="onnx",
+        scheme=scheme,
+        architecture=model.get("type") if isinstance(model, dict) else None,
+        tensors=tuple(Tensor(name=weight.name, dtype=weight.dtype, shape=weight.shape) for weight in weights),
+        files={path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.is_file()},
+        quantization=scheme if scheme and scheme.startswith("int") else None,
+        details={"onnx": _values(weights)},
+    )
+
+
+def _values(weights: list[Weight]) -> dict[str, int]:
+    floats = [weight for weight in weights if weight.dtype in _BY_DTYPE]
+    sizes = [prod(weight.shape) for weight in floats if len(weight.shape) == _MATRIX]
+    rest = sum(prod(weight.shape) for weight in floats if len(weight.shape) != _MATRIX)
+    return {"matrices": sum(sizes), "tables": 0, "rest": rest, "largest": max(sizes, default=0)}
+
+
+def _models(folder: Path) -> list[Path]:
+    paths = sorted(folder.glob("*.onnx"))
+    if not paths:
+        raise ConvertError("there is no .onnx file here")
+    return paths
+
+
+def _scheme(graphs: dict[str, Graph]) -> str | None:
+    """int4 or int8 by most of the quantized operators, else the dtype that most values have."""
+    operators = [item for graph in graphs.values() for item in graph.operators if item.type in _QUANTIZED]
+    bits = Counter(operator.integers.get("bits", 4) for operator in operators)
+    if bits:
+        return f"int{max(sorted(bits), key=lambda number: bits[number])}"
+    sizes: Counter[str] = Counter()
+    for weight in (weight for graph in graphs.values() for weight in graph.weights):
+        sizes[weight.dtype] += prod(weight.shape)
+    return _BY_DTYPE.get(max(sorted(sizes), key=lambda name: sizes[name], default=""))
+
+
+def validate(folder: Path) -> None:
+    """ConvertError, naming file and name, for a folder that ONNX Runtime or ONNX Runtime GenAI would not load."""
+    graphs = {path.name: read_graph(path) for path in _models(folder)}
+    for name, graph in graphs.items():
+        for weight in graph.weights:
+            _check_place(folder, name, weight)
+    config = _genai_config(folder)
+    if config is not None:
+        _check_genai(folder, config, graphs)
+    for name in graphs:
+        from modelmill_onnx.checker import check_opens
+
+        check_opens(folder / name)
+
+
+def _check_place(folder: Path, model: str, weight: Weight) -> None:
+    """A reference to bytes outside must stay in the folder, and inside its file."""
+    if weight.location is None:
+        return
+    place = f"{model}: the weight {weight.name!r}"
+    path = PurePosixPath(weight.location)
+    parts = weight.location.replace("\\", "/").split("/")
+    if not weight.location or path.is_absolute() or ".." in parts or ":" in parts[0] or "\\" in weight.location:
+        raise ConvertError(f"{place} lies in {weight.location!r}, outside the model's folder; it is not loaded")
+    file = folder / path
+    if any(item.is_symlink() for item in (file, *file.parents) if folder in item.parents):
+        raise ConvertError(f"{place} lies in {weight.location!r}, which is a link; put the file itself there")
+    if not file.is_file():
+        raise ConvertError(f"{place} lies in {weight.location!r}, which is not in the folder")
+    size = file.stat().st_size
+    length = size - weight.offset if weight.length is None else weight.length
+    if length < 0 or weight.offset + length > size:
+        end = weight.offset + max(length, 0)
+        raise ConvertError(f"{place} ends at byte {end:,} of {weight.location}, which has {size:,}")
+
+
+def _genai_config(folder: Path) -> dict[str, Any] | None:
+    path = folder / GENAI
+    if not path.is_file():
+        return None
+    if path.stat().st_size > _CONFIG_LIMIT:
+        raise ConvertError(f"{GENAI}: {path.stat().st_size:,} bytes are more than the {_CONFIG_LIMIT:,} read of it")
+    try:
+        config = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ConvertError(f"{GENAI}: is not JSON: {error}") from None
+    if not isinstance(config, dict):
+        raise ConvertError(f"{GENAI}: holds {type(config).__name__}, not an object")
+    return config
+
+
+def _check_genai(folder: Path, config: dict[str, Any], graphs: dict[str, Graph]) -> None:
+    """genai_config.json names only what exists: the file, the graph's inputs and outputs, a tokenizer."""
+    try:
+        decoder = config["model"]["decoder"]
+        file, layers = decoder["filename"], decoder["num_hidden_layers"]
+        names = {"input": dict(decoder["inputs"]), "output": dict(decoder["outputs"])}
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConvertError(f"{GENAI}: model.decoder is not whole: {error!s} is missing or of another kind") from None
+    if file not in graphs:
+        raise ConvertError(f"{GENAI}: decoder.filename is {file!r}, which is not in the folder")
+    there = {"input": set(graphs[file].inputs), "output": set(graphs[file].outputs)}
+    for kind, items in names.items():
+        for key, pattern in items.items():
+            wanted = [pattern % at for at in range(layers)] if "%d" in str(pattern) else [pattern]
+            for name in wanted:
+                if name not in there[kind]:
+                    raise ConvertError(f"{GENAI}: decoder.{kind}s.{key} is {name!r}, and {file} has no such {kind}")
+    if not any((folder / name).is_file() for name in _TOKENIZERS):
+        raise ConvertError(f"there is no {' and no '.join(_TOKENIZERS)}, without which ONNX Runtime GenAI cannot run")

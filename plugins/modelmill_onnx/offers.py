@@ -1,0 +1,90 @@
+"""The records that this plugin offers."""
+
+from typing import Any
+
+from modelmill import Converter, Format, Input, Job, Quantizer
+from modelmill_onnx import format as folder
+from modelmill_onnx import plan
+from modelmill_onnx.options import BuildInt4Options, BuildOptions, QuantizeOptions
+
+_BUILDER_READS = (
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "config.json",
+    "generation_config.json",
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.*",
+    "merges.txt",
+    "chat_template.*",
+)
+_BUILDER_TOOLS = ("onnxruntime-genai", "onnxruntime", "onnx-ir", "onnx", "torch", "transformers", "tokenizers", "numpy")
+
+
+def _build(job: Job[Any]) -> None:
+    from modelmill_onnx.builder import run
+
+    run(job)
+
+
+def _quantize(job: Job[QuantizeOptions]) -> None:
+    from modelmill_onnx.quantize import run
+
+    run(job)
+
+
+FORMAT = Format(
+    name="onnx",
+    schemes=folder.SCHEMES,
+    detect=folder.detect,
+    facts=folder.facts,
+    validate=folder.validate,
+    usage=(
+        "python -c \"import onnxruntime_genai as og; m = og.Model('{path}'); t = og.Tokenizer(m); "
+        "p = og.GeneratorParams(m); p.set_search_options(max_length=64); g = og.Generator(m, p); "
+        "g.append_tokens(t.encode('The capital of France is')); "
+        "exec('while not g.is_done(): g.generate_next_token()'); print(t.decode(g.get_sequence(0)))\""
+    ),
+)
+
+FROM_HUGGINGFACE = Converter(
+    name="huggingface-to-onnx",
+    takes="huggingface",
+    gives="onnx",
+    schemes=("fp32", "fp16"),
+    options=BuildOptions,
+    run=_build,
+    infer=plan.infer_build,
+    estimate=plan.estimate_build,
+    reads=_BUILDER_READS,
+    tools=_BUILDER_TOOLS,
+    requirement="modelmill[onnx]",
+)
+
+FROM_HUGGINGFACE_INT4 = Converter(
+    name="huggingface-to-onnx-int4",
+    takes="huggingface",
+    gives="onnx",
+    schemes=("int4-builder",),
+    options=BuildInt4Options,
+    run=_build,
+    infer=plan.infer_build,
+    estimate=plan.estimate_build,
+    reads=_BUILDER_READS,
+    tools=_BUILDER_TOOLS,
+    requirement="modelmill[onnx]",
+)
+
+QUANTIZE = Quantizer(
+    name="onnx-quantize",
+    format="onnx",
+    schemes=("int4", "int8"),
+    options=QuantizeOptions,
+    run=_quantize,
+    infer=plan.infer_quantize,
+    estimate=plan.estimate_quantize,
+    inputs={"calibration": Input(format="text")},
+    tools=("onnxruntime", "onnx", "torch", "tokenizers", "numpy"),
+    requirement="modelmill[onnx]",
+)

@@ -1,0 +1,149 @@
+"""What the steps of this plugin will give and take, known from facts before anything runs."""
+
+from dataclasses import replace
+from math import prod
+from typing import Final, TypeVar
+
+from modelmill import ConvertError, Estimate, Facts, Outlook, Refusal
+from modelmill_onnx.architectures import BUILDABLE
+from modelmill_onnx.assignment import BITS, recipe_for
+from modelmill_onnx.options import BuildInt4Options, BuildOptions, QuantizeOptions
+
+_MIB: Final = 1024**2
+_TOKENIZERS: Final = ("tokenizer.json", "tokenizer.model")
+_GRAPH: Final = _MIB // 4
+_Options = TypeVar("_Options", bound=BuildOptions)
+_RUNTIME: Final = 400 * _MIB
+"""Bytes of Python with torch, transformers and ONNX Runtime loaded."""
+_MATRIX: Final = 2
+
+
+def infer_build(outlook: Outlook[_Options]) -> Facts | Refusal:
+    """The facts of the ONNX folder that a checkpoint becomes, or why it cannot."""
+    scheme = outlook.scheme or ("int4-builder" if isinstance(outlook.options, BuildInt4Options) else "fp32")
+    reason = _checkpoint_fault(outlook.facts) or _option_fault(outlook.options, scheme)
+    if reason:
+        return Refusal(reason=reason)
+    facts = outlook.facts
+    return Facts(
+        format="onnx",
+        scheme=scheme,
+        architecture=facts.architecture,
+        config=facts.config,
+        quantization=scheme if scheme.startswith("int") else facts.quantization,
+        licence=facts.licence,
+        details={**facts.details, "onnx": _values(facts)},
+    )
+
+
+def _checkpoint_fault(facts: Facts) -> str | None:
+    if facts.architecture not in BUILDABLE:
+        return (
+            f"onnxruntime-genai's model builder makes no causal language model of a {facts.architecture}; it makes "
+            f"one of {', '.join(BUILDABLE)}"
+        )
+    if not any(name in facts.files for name in _TOKENIZERS):
+        return (
+            "the checkpoint has no tokenizer.json and no tokenizer.model, without which ONNX Runtime GenAI does not "
+            "load a model; add the tokenizer's files to the source"
+        )
+    rope = facts.config.get("rope_scaling") or facts.config.get("rope_parameters") or {}
+    if facts.architecture == "Gemma3ForCausalLM" and "linear" in str(rope):
+        return (
+            "the model builder scales the local rotary embedding of Gemma3ForCausalLM along with the global one, "
+            "which gives wrong logits; use the format gguf for this checkpoint"
+        )
+    return None
+
+
+def _option_fault(options: BuildOptions, scheme: str) -> str | None:
+    if scheme == "fp16" and options.execution_provider == "cpu":
+        return (
+            "fp16 is for execution_provider = cuda, dml or webgpu; ONNX Runtime's CPU provider computes in fp32: "
+            "use the scheme fp32, int8 or int4"
+        )
+    if options.layout == "foundry-local" and not options.model_name:
+        return "layout = foundry-local needs model_name, the name that Foundry Local shows; add it to the options"
+    return None
+
+
+def _values(facts: Facts) -> dict[str, int]:
+    """How many values the matrices, the tables and the rest hold; a shared embedding counts as a matrix."""
+    tied = bool(facts.config.get("tie_word_embeddings", False))
+    found = {"matrices": 0, "tables": 0, "rest": 0, "largest": 0}
+    for tensor in facts.tensors:
+        count = prod(tensor.shape)
+        if len(tensor.shape) != _MATRIX:
+            found["rest"] += count
+            continue
+        table = "embed_tokens" in tensor.name and not tied
+        found["tables" if table else "matrices"] += count
+        found["largest"] = max(found["largest"], count)
+    config = facts.config
+    heads = config.get("num_attention_heads", 1)
+    head = config.get("head_dim") or config.get("hidden_size", 0) // heads
+    found["rest"] += config.get("max_position_embeddings", 0) * head  # the caches of sines and cosines
+    return found
+
+
+def estimate_build(outlook: Outlook[_Options], facts: Facts) -> Estimate:
+    """Bytes from the tensors; memory and time as measured for SmolLM2 and Gemma 3."""
+    values = facts.details["onnx"]
+    width = 2 if facts.scheme == "fp16" else 4
+    whole = values["matrices"] + values["tables"] + values["rest"]
+    beside = _GRAPH + _files(outlook.facts)
+    if isinstance(outlook.options, BuildInt4Options):
+        per_value = _bytes_per_value(4, outlook.options.block_size, symmetric=outlook.options.symmetric)
+        size = int(values["matrices"] * per_value) + width * (values["rest"] + values["tables"])
+        return Estimate(bytes_out=size + beside, peak_memory=_RUNTIME + 8 * whole, seconds=8 + whole / 3e7)
+    return Estimate(bytes_out=width * whole + beside, peak_memory=_RUNTIME + 5 * whole, seconds=7 + whole / 1.5e8)
+
+
+def _files(facts: Facts) -> int:
+    return sum(size for name, size in facts.files.items() if name.startswith("tokenizer"))
+
+
+def _bytes_per_value(bits: int, block_size: int, *, symmetric: bool) -> float:
+    """Codes, float32 scales, and zero points."""
+    return bits / 8 + 4 / block_size + (0 if symmetric else bits / 8 / block_size)
+
+
+def infer_quantize(outlook: Outlook[QuantizeOptions]) -> Facts | Refusal:
+    """The facts of the quantized folder, or why it cannot be."""
+    facts, options = outlook.facts, outlook.options
+    scheme = outlook.scheme or "int8"
+    if options.symmetric and options.algorithm in ("k_quant", "hqq"):
+        return Refusal(
+            reason=f"{options.algorithm} finds a zero point for every block: use symmetric = false, or the algorithm "
+            "mse, rtn or gptq"
+        )
+    if options.algorithm == "gptq" and "calibration" not in outlook.inputs:
+        return Refusal(
+            reason="gptq needs a calibration text: name a source of text in `inputs = { calibration = … }`, or use "
+            "the algorithm mse"
+        )
+    if options.calibration_chunks < 1:
+        return Refusal(reason=f"calibration_chunks must be at least 1, not {options.calibration_chunks}")
+    if facts.scheme not in ("fp32", "fp16"):
+        return Refusal(reason=f"onnx-quantize takes a model in fp32 or fp16, and this one is {facts.scheme}")
+    try:
+        recipe_for(scheme, options.recipe)
+    except ConvertError as error:
+        return Refusal(reason=str(error))
+    return replace(facts, scheme=scheme, quantization=scheme, tensors=(), files={})
+
+
+def estimate_quantize(outlook: Outlook[QuantizeOptions], facts: Facts) -> Estimate:
+    """Bytes as if the scheme's own type held every matrix; time as measured for SmolLM2."""
+    values = facts.details.get("onnx", {"matrices": 0, "tables": 0, "rest": 0, "largest": 0})
+    options = outlook.options
+    bits = BITS[facts.scheme or "int8"]
+    quantized = values["matrices"] + values["tables"]
+    per_value = _bytes_per_value(bits, options.block_size, symmetric=options.symmetric)
+    per_second = {"rtn": 4e7, "mse": 3e6, "hqq": 6e6, "k_quant": 4e6, "gptq": 1.5e6}[options.algorithm]
+    tokens = 512 * options.calibration_chunks if options.algorithm == "gptq" else 0
+    return Estimate(
+        bytes_out=int(quantized * per_value) + 4 * values["rest"] + _GRAPH + 4 * _MIB,
+        peak_memory=_RUNTIME + 12 * values["largest"] + (2048 * _MIB if tokens else 0),
+        seconds=3 + quantized / per_second + tokens * quantized / 2e10,
+    )

@@ -1,0 +1,165 @@
+"""An ONNX model's matrices → MatMulNBits and GatherBlockQuantized, weight by weight."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import onnx
+
+from modelmill import ConvertError, Job, Tensor, create
+from modelmill.recipe import Setting
+from modelmill_onnx import kernels, rewrite
+from modelmill_onnx.assignment import assign_bits, recipe_for
+from modelmill_onnx.external import ExternalData, weight_bytes, weight_values
+from modelmill_onnx.kernels import Array, Grid, Packed
+from modelmill_onnx.options import QuantizeOptions
+from modelmill_onnx.rewrite import Changes, Matrix, Stored
+
+MODEL: Final = "model.onnx"
+KERNELS: Final = {"rtn": kernels.rtn, "k_quant": kernels.k_quant, "hqq": kernels.hqq, "mse": kernels.mse}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One matrix to quantize: its tensor in the source, its users, and its integers."""
+
+    tensor: onnx.TensorProto
+    matrix: Matrix
+    grid: Grid
+
+
+def run(job: Job[QuantizeOptions]) -> None:
+    """Quantize `model.onnx`; everything else of the folder travels along."""
+    model = onnx.load(str(job.source / MODEL), load_external_data=False)
+    tasks = _tasks(job, model)
+    if not tasks:
+        raise ConvertError(f"{MODEL}: there is no matrix that the recipe quantizes")
+    data = ExternalData(job, f"{MODEL}.data")
+    changes = Changes()
+    packed = _packed(job, model, list(tasks.values()))
+    for tensor in model.graph.initializer:
+        if tensor.name in tasks:
+            task = tasks[tensor.name]
+            stored = _stored(next(packed), task, data)
+            rewrite.replace(task.matrix, task.grid, stored, job.options.accuracy_level, changes)
+            _report(task)
+        elif tensor.data_location == onnx.TensorProto.EXTERNAL:
+            raw = weight_bytes(tensor, job.source).data
+            changes.initializers.append(data.append(tensor.name, tensor.data_type, tuple(tensor.dims), raw))
+        else:
+            changes.initializers.append(tensor)
+    data.close()
+    rewrite.apply(model, changes)
+    with create(job, MODEL) as file:
+        file.write(model.SerializeToString(deterministic=True))
+    _copy_rest(job)
+
+
+def _tasks(job: Job[QuantizeOptions], model: onnx.ModelProto) -> dict[str, Task]:
+    """What to quantize, in the order of the initializers, by name."""
+    decoder = json.loads((job.source / "genai_config.json").read_text())["model"]["decoder"]
+    matrices = {matrix.name: matrix for matrix in rewrite.find_matrices(model.graph)}
+    setting = Setting(
+        layers=decoder["num_hidden_layers"],
+        gqa=decoder["num_attention_heads"] // decoder["num_key_value_heads"],
+        tied=any(matrix.lookups and matrix.products for matrix in matrices.values()),
+    )
+    tensors = [Tensor(name=name, dtype=matrix.dtype, shape=matrix.shape) for name, matrix in matrices.items()]
+    bits = assign_bits(recipe_for(job.scheme, job.options.recipe), tensors, setting)
+    return {
+        tensor.name: Task(
+            tensor=tensor,
+            matrix=matrices[tensor.name],
+            grid=Grid(bits=bits[tensor.name], block_size=job.options.block_size, symmetric=job.options.symmetric),
+        )
+        for tensor in model.graph.initializer
+        if tensor.name in bits
+    }
+
+
+def _packed(job: Job[QuantizeOptions], model: onnx.ModelProto, tasks: list[Task]) -> Iterator[Packed]:
+    """The quantized matrices in the order of the tasks, as many at work as there are threads."""
+    done = _by_gptq(job, model, tasks) if job.options.algorithm == "gptq" else {}
+    kernel = KERNELS.get(job.options.algorithm, kernels.mse)
+    waiting: list[Future[Packed]] = []
+    with ThreadPoolExecutor(job.limits.threads, initializer=_one_thread) as pool:
+        for task in tasks:
+            ready = done.pop(task.tensor.name, None)
+            waiting.append(pool.submit(_ready, ready) if ready else pool.submit(_work, job, kernel, task))
+            if len(waiting) > job.limits.threads:
+                yield waiting.pop(0).result()
+        for future in waiting:
+            yield future.result()
+
+
+def _ready(packed: Packed) -> Packed:
+    return packed
+
+
+def _one_thread() -> None:
+    """Torch must sum in one order, however many threads there are."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def _work(job: Job[QuantizeOptions], kernel: kernels.Kernel, task: Task) -> Packed:
+    return kernel(_oriented(job, task), task.grid)
+
+
+def _by_gptq(job: Job[QuantizeOptions], model: onnx.ModelProto, tasks: list[Task]) -> dict[str, Packed]:
+    """What GPTQ makes of every matrix that is multiplied with; a table that is only looked up has no activations."""
+    from modelmill_onnx.calibrate import hessians, read_tokens
+    from modelmill_onnx.gptq import gptq
+
+    users: dict[str, list[Task]] = {}
+    for task in tasks:
+        for activation in task.matrix.activations[:1]:
+            users.setdefault(activation, []).append(task)
+    widths = {activation: found[0].matrix.width for activation, found in users.items()}
+    tokenizer = job.source / "tokenizer.json"
+    chunks = read_tokens(job.inputs["calibration"], tokenizer, job.options.calibration_chunks)
+    done = {}
+    with ThreadPoolExecutor(job.limits.threads, initializer=_one_thread) as pool:
+        for activation, hessian in hessians(model, job.source, widths, chunks):
+            futures = {
+                task.tensor.name: pool.submit(gptq, _oriented(job, task), hessian, task.grid)
+                for task in users[activation]
+            }
+            done.update({name: future.result() for name, future in futures.items()})
+    return done
+
+
+def _oriented(job: Job[QuantizeOptions], task: Task) -> Array:
+    """The weight as [K, N], float32."""
+    values = weight_values(task.tensor, job.source)
+    return np.ascontiguousarray(values if task.matrix.products else values.T, np.float32)
+
+
+def _stored(packed: Packed, task: Task, data: ExternalData) -> Stored:
+    name = task.tensor.name
+    scales = packed.scales.astype(task.matrix.dtype)
+    zero_points = packed.zero_points
+    return Stored(
+        codes=data.append_array(f"{name}_Q{task.grid.bits}", packed.codes),
+        scales=data.append_array(f"{name}_scales", scales),
+        zero_points=None if zero_points is None else data.append_array(f"{name}_zero_points", zero_points),
+    )
+
+
+def _report(task: Task) -> None:
+    width, block_size = task.matrix.width, task.grid.block_size
+    if padded := -width % block_size:
+        print(  # noqa: T201
+            f"{task.tensor.name}: its {width} values per row are padded by {padded} to whole blocks of {block_size}"
+        )
+
+
+def _copy_rest(job: Job[QuantizeOptions]) -> None:
+    for path in sorted(job.source.iterdir()):
+        if path.is_file() and path.name not in (MODEL, f"{MODEL}.data"):
+            shutil.copyfile(path, job.out / path.name)
