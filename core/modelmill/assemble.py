@@ -34,13 +34,15 @@ def place(
     files: Mapping[str, OutFile],
     determinant: Any,
     describe: Callable[[Path], None],
+    before: Callable[[], None],
     *,
     link: bool = False,
 ) -> Placed:
     """Have an artifact's folder hold these files (by their path in it) and what `describe` writes beside them.
 
     `determinant` is JSON data that everything in the folder follows from: where it and the stat of every file
-    are as they were when we made the folder, nothing is done.
+    are as they were when we made the folder, nothing is done. `before` is called just before a finished folder
+    takes its place.
     """
     memory = store.root / "dist" / f"{canonical.sha256(str(folder.absolute()))}.json"
     wanted = canonical.sha256(determinant)
@@ -54,6 +56,7 @@ def place(
                 target.parent.mkdir(parents=True, exist_ok=True)
                 _take(store.blob(file.sha256), target, file.mode, link=link)
             describe(temporary)
+            before()
             exchange(temporary, folder)
         memory.parent.mkdir(exist_ok=True)
         write_atomic(memory, json.dumps({"wanted": wanted, "files": _stats(folder)}).encode(), durable=False)

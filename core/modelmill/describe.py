@@ -15,6 +15,7 @@ from modelmill.store import Result
 from modelmill.tree import OutFile
 from modelmill_artifacts import licence as licences
 from modelmill_artifacts import manifest
+from modelmill_artifacts.evidence import Builder, Evidence, Package
 
 _WEIGHTS = (".gguf", ".safetensors", ".onnx", ".data")
 _REQUIREMENTS = ("os.", "cpu.", "accelerator.", "memory.")
@@ -58,6 +59,32 @@ def describe(plan: Plan, planned: PlannedTarget, build: Build, files: Mapping[st
             experimental=bool(facts.details.get("experimental", False)),
         ),
         usage=usage(planned, files),
+    )
+
+
+def evidence(plan: Plan, planned: PlannedTarget) -> Evidence:
+    """What SBOM and provenance say beyond the manifest; all of it is in the steps' keys."""
+    steps = [plan.steps[key] for key in _made_by(plan, planned.key)]
+    target = {key: value for key, value in encode(planned.target).items() if key not in ("name", "default")}
+    builders, packages = {}, {}
+    for step in steps:
+        plugin, engine = step.components["plugin"], step.components["engine"]
+        builders["modelmill"] = Builder(name="modelmill", version=engine["version"], sha256=engine["digest"])
+        name = plugin["module"]
+        builders[name] = Builder(name=name, version=plugin["version"], sha256=plugin["digest"])
+        for tool in step.components["tools"]:
+            packages[tool["name"]] = Package(
+                name=tool["name"],
+                version=tool["version"],
+                licence=tool["licence"],
+                requires=tuple(tool["requires"]),
+                sha256=tool["digest"],
+            )
+    return Evidence(
+        target=target,
+        builders=tuple(builders[name] for name in sorted(builders)),
+        packages=tuple(packages[name] for name in sorted(packages)),
+        model_class=planned.source.facts.architecture,
     )
 
 

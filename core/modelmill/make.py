@@ -1,18 +1,26 @@
 """A prepared build, made: steps run, artifacts placed."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modelmill.assemble import Placed, place
-from modelmill.describe import describe, runtime_files
+from modelmill.assemble import place
+from modelmill.card import CARD, card
+from modelmill.describe import describe, evidence, runtime_files
 from modelmill.errors import ModelmillError
 from modelmill.execute import Event, Settings, execute, work
+from modelmill.index import withdraw, write_index
 from modelmill.plan import PlannedTarget
 from modelmill.prepare import Prepared
+from modelmill.sign import open_signer
 from modelmill.store import Result
-from modelmill_artifacts import manifest
+from modelmill.tree import OutFile
+from modelmill_artifacts import manifest, package
+from modelmill_artifacts.signature import Signer
+
+_LICENCE = re.compile(r"(LICEN[CS]E|NOTICE|COPYING|USE_POLICY)[^/]*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,42 +44,88 @@ class Made:
 
     artifacts: tuple[Artifact, ...]
     failures: dict[str, ModelmillError]
+    index: Path | None
+    """The release's index, if this build wrote it or found it right."""
 
 
 def make(
     prepared: Prepared, output: Path, settings: Settings, listen: Callable[[Event], None], *, link: bool = False
 ) -> Made:
-    """Run the steps whose results are not there and place every target's artifact. Finished work stays."""
-    store = prepared.store
-    keys = tuple(planned.key for planned in prepared.plan.targets)
-    todo = work(prepared.plan, keys, store.result)
+    """Run the steps whose results are not there and place every target's artifact. Finished work stays.
+
+    The release's index is written when the build covers all targets that are built by default.
+    """
+    store, build = prepared.store, prepared.build
+    signer = open_signer(build, prepared.registry)
+    todo = work(prepared.plan, tuple(planned.key for planned in prepared.plan.targets), store.result)
     if todo.steps:
         store.sweep()
     outcome = execute(prepared.plan, todo, store, prepared.resolver, settings, listen)
+    folder = output / build.project.name / build.project.version
+    placing = _Placing(prepared=prepared, folder=folder, signer=signer, link=link)
     artifacts, failures = [], dict(outcome.failures)
     for planned in prepared.plan.targets:
         result = outcome.results.get(planned.key)
         if result is None:
             continue
         try:
-            artifacts.append(_place(prepared, planned, result, output, link=link))
+            artifacts.append(placing.place(planned, result))
         except ModelmillError as error:
             failures[planned.target.name] = error
             if not settings.keep_going:
                 break
+    index = None
+    if not failures and {item.target for item in artifacts} >= {t.name for t in build.targets.values() if t.default}:
+        index = write_index(build, folder, signer, store.warn)
     store.index.save()
-    return Made(artifacts=tuple(artifacts), failures=failures)
+    return Made(artifacts=tuple(artifacts), failures=failures, index=index)
 
 
-def _place(prepared: Prepared, planned: PlannedTarget, result: Result, output: Path, *, link: bool) -> Artifact:
-    build = prepared.build
-    files = runtime_files(planned, build, result)
-    found = describe(prepared.plan, planned, build, files)
-    folder = output / build.project.name / build.project.version / planned.target.name
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Placing:
+    """Puts results into a release's folder as artifacts."""
 
-    def write(temporary: Path) -> None:
-        (temporary / manifest.MANIFEST).write_bytes(manifest.dump(found))
+    prepared: Prepared
+    folder: Path
+    signer: Signer | None
+    link: bool
 
-    determinant: Any = manifest.dump(found).decode()
-    placed: Placed = place(prepared.store, folder, files, determinant, write, link=link)
-    return Artifact(target=planned.target.name, folder=folder, made=placed.made, manifest=found)
+    def place(self, planned: PlannedTarget, result: Result) -> Artifact:
+        prepared, build = self.prepared, self.prepared.build
+        files = {**self._licences(planned), **runtime_files(planned, build, result)}
+        facts = describe(prepared.plan, planned, build, files)
+        made = evidence(prepared.plan, planned)
+        text = card(facts, build.project.description)
+
+        def write(temporary: Path) -> None:
+            if not (temporary / CARD).exists():
+                (temporary / CARD).write_text(text, encoding="utf-8")
+            known = {path: file.sha256 for path, file in files.items()}
+            package.describe(temporary, facts, made, self.signer, known)
+
+        determinant: Any = {
+            "files": {path: file.sha256 for path, file in files.items()},
+            "facts": repr(facts),
+            "evidence": repr(made),
+            "card": text,
+            "key": None if self.signer is None else self.signer.public_key.fingerprint,
+        }
+        place_at = self.folder / planned.target.name
+        placed = place(
+            prepared.store, place_at, files, determinant, write, lambda: withdraw(self.folder), link=self.link
+        )
+        return Artifact(
+            target=planned.target.name, folder=placed.folder, made=placed.made, manifest=manifest.read(placed.folder)
+        )
+
+    def _licences(self, planned: PlannedTarget) -> dict[str, OutFile]:
+        """The licence files of the source, which travel with everything that is made of it."""
+        state = planned.source
+        files = tuple(file for file in state.locked.files if _LICENCE.fullmatch(file.path))
+        self.prepared.resolver.bring(state, files)
+        found = {}
+        for file in files:
+            if state.root is not None:
+                self.prepared.store.take_copy(state.root / file.path, file.sha256, file.size)
+            found[file.path] = OutFile(path=file.path, mode=0o644, size=file.size, sha256=file.sha256)
+        return found

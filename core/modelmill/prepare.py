@@ -1,6 +1,7 @@
 """Everything up to the plan: the build file read, its names checked, its sources resolved, its steps decided."""
 
 import fnmatch
+import importlib.metadata
 import os
 import tomllib
 from collections.abc import Callable, Mapping
@@ -97,7 +98,7 @@ def select(build: Build, names: tuple[str, ...], *, everything: bool) -> tuple[T
 
 def identifier(store: Store) -> Callable[[Offer[Maker[Any]]], Identity]:
     """Tells what makes a step's bytes beside its job; see `keys.Identity`."""
-    engine = {"digest": toolchain.engine_digest(store.index)}
+    engine = {"version": importlib.metadata.version("modelmill"), "digest": toolchain.engine_digest(store.index)}
 
     def identify(offer: Offer[Maker[Any]]) -> Identity:
         record, plugin = offer.record, offer.plugin

@@ -28,6 +28,7 @@ class Tool:
     digest: str
     licence: str | None
     native: bool
+    requires: tuple[str, ...]
 
 
 def package_digest(module: str, index: StatIndex) -> str:
@@ -128,6 +129,7 @@ def _tool(name: str) -> Tool:
         digest=hashlib.sha256("\n".join(sorted(record)).encode()).hexdigest(),
         licence=_licence(metadata.get_all("License-Expression"), metadata.get_all("License")),
         native=native,
+        requires=tuple(sorted({required for required, _ in _requirements(distribution, frozenset())})),
     )
 
 

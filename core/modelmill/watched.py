@@ -8,6 +8,8 @@ from pathlib import Path
 
 from modelmill.make import Made
 from modelmill.prepare import LOCK, Prepared
+from modelmill.sign import key_files
+from modelmill_artifacts.release import RELEASE_SIGNATURE
 
 _OWN = ("modelmill", "modelmill_artifacts")
 
@@ -20,7 +22,7 @@ def watched(prepared: Prepared, made: Made) -> Iterator[str]:
     """
     base = prepared.build.path.absolute()
     yield from (str(base), str(base.parent / LOCK))
-    yield from (str(path) for path in prepared.recipes)
+    yield from (str(path) for path in (*prepared.recipes, *key_files(prepared.build)))
     for state in prepared.states.values():
         if state.root is not None:
             yield from _below(state.root)
@@ -35,7 +37,8 @@ def watched(prepared: Prepared, made: Made) -> Iterator[str]:
         yield from (str(store.blob(file.sha256)) for file in (result.files if result else ()))
     for artifact in made.artifacts:
         yield from _below(artifact.folder)
-    yield from {str(artifact.folder.parent) for artifact in made.artifacts}
+    if made.index is not None:
+        yield from (str(path) for path in (made.index.parent, made.index, made.index.with_name(RELEASE_SIGNATURE)))
 
 
 def _code(module: str) -> Iterator[str]:

@@ -61,7 +61,7 @@ class Store:
 
     def __init__(self, root: Path, warn: Callable[[str], None] = lambda message: None) -> None:  # noqa: ARG005
         self.root = root.absolute()
-        self._warn = warn
+        self.warn = warn
         try:
             for folder in _FOLDERS:
                 (self.root / folder).mkdir(parents=True, exist_ok=True)
@@ -84,7 +84,7 @@ class Store:
             return False
         if status.st_size == size and status.st_mtime_ns == _BLOB_TIME_NS:
             return True
-        self._warn(f"{path}: changed since it was stored, so it is thrown away and made again")
+        self.warn(f"{path}: changed since it was stored, so it is thrown away and made again")
         path.unlink(missing_ok=True)
         return False
 
@@ -97,6 +97,20 @@ class Store:
         os.utime(path, ns=(_BLOB_TIME_NS, _BLOB_TIME_NS))
         path.replace(self.blob(sha256))
 
+    def take_copy(self, path: Path, sha256: str, size: int) -> None:
+        """Have a small file's bytes in the store too. StoreError if they are not what the digest says."""
+        if self.has_blob(sha256, size):
+            return
+        workspace = self.workspace("copy")
+        try:
+            copy = workspace.out / "copy"
+            copy.write_bytes(path.read_bytes())
+            if sha256_file(copy) != sha256:
+                raise StoreError(f"{path}: changed while it was read")
+            self.adopt(copy, sha256, size)
+        finally:
+            workspace.remove()
+
     def result(self, key: str) -> Result | None:
         """What the step of this key made, if it is here and whole; a damaged record is a miss with a warning."""
         path = self.root / "steps" / f"{key}.json"
@@ -105,12 +119,12 @@ class Store:
         except FileNotFoundError:
             return None
         except (OSError, ValueError):
-            self._warn(f"{path}: not readable, so the step is run again")
+            self.warn(f"{path}: not readable, so the step is run again")
             return None
         try:
             result = decode(Result, data)
         except DecodeError:
-            self._warn(f"{path}: not a step's record, so the step is run again")
+            self.warn(f"{path}: not a step's record, so the step is run again")
             return None
         if result.key != key or not all(self.has_blob(file.sha256, file.size) for file in result.files):
             return None
