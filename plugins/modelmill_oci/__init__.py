@@ -1,9 +1,12 @@
 """Container images and OCI artifacts: releases in registries, images, and files for orchestrators."""
 
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
-from modelmill import Publication, Published, Pulled, PullJob, Remote, hookimpl
+from modelmill import PackageJob, Packager, Publication, Published, Pulled, PullJob, Remote, hookimpl
 from modelmill_oci.access import Access
+from modelmill_oci.options import ImageOptions, LayoutOptions
 
 
 def _publish(job: Publication[Access]) -> Published:
@@ -16,6 +19,53 @@ def _pull(job: PullJob[Access]) -> Pulled:
     from modelmill_oci.pull import pull
 
     return pull(job)
+
+
+def _modelpack(job: PackageJob[LayoutOptions]) -> None:
+    from modelmill_oci.package import package_modelpack
+
+    package_modelpack(job)
+
+
+def _docker_model(job: PackageJob[LayoutOptions]) -> None:
+    from modelmill_oci.package import package_docker_model
+
+    package_docker_model(job)
+
+
+def _image(job: PackageJob[ImageOptions]) -> None:
+    from modelmill_oci.package import package_image
+
+    package_image(job)
+
+
+def _docker(job: PackageJob[ImageOptions]) -> None:
+    from modelmill_oci.package import package_docker
+
+    package_docker(job)
+
+
+def _load(folder: Path) -> str:
+    from modelmill_oci.engine import load
+
+    return load(folder)
+
+
+@hookimpl
+def modelmill_packagers() -> Iterable[Packager[Any]]:
+    """Layouts of artifacts and images, and an archive that every engine loads."""
+    yield Packager(name="modelpack", formats=(), options=LayoutOptions, package=_modelpack)
+    yield Packager(name="docker-model-runner", formats=("gguf",), options=LayoutOptions, package=_docker_model)
+    yield Packager(name="image", formats=(), options=ImageOptions, package=_image, table="image")
+    yield Packager(
+        name="docker",
+        formats=(),
+        options=ImageOptions,
+        package=_docker,
+        load=_load,
+        table="image",
+        requirement="modelmill[docker]",
+    )
 
 
 @hookimpl

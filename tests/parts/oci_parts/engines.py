@@ -1,0 +1,81 @@
+"""A dockerd and a podman of one's own, without bridge and iptables, so that they run inside a container too."""
+
+import contextlib
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from oci_parts.programs import program
+
+
+@dataclass(kw_only=True)
+class Engine:
+    """A running engine: where it listens, and what its command line is called with."""
+
+    socket: str
+    command: list[str]
+    environment: dict[str, str]
+
+    def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [*self.command, *arguments], env=self.environment, capture_output=True, text=True, check=False
+        )
+        if check and done.returncode:
+            raise RuntimeError(f"{arguments}: {done.stderr}")
+        return done
+
+
+@contextlib.contextmanager
+def dockerd(folder: Path, driver: str = "overlay2") -> Iterator[Engine]:
+    """A dockerd whose data, socket and logs lie in `folder`; skipped in words where none can run."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to run dockerd")
+    daemon, client = program("dockerd"), program("docker")
+    folder.mkdir(parents=True, exist_ok=True)
+    socket = folder / "s"
+    command = [daemon, "--data-root", str(folder / "d"), "--exec-root", str(folder / "e"), "-H", f"unix://{socket}"]
+    command += ["--pidfile", str(folder / "p"), "--bridge=none", "--iptables=false", "--ip6tables=false"]
+    command += ["--ip-forward=false", "--ip-masq=false", f"--storage-driver={driver}"]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    environment = {**os.environ, "DOCKER_HOST": f"unix://{socket}", "DOCKER_BUILDKIT": "0"}
+    engine = Engine(socket=f"unix://{socket}", command=[client], environment=environment)
+    try:
+        deadline = time.monotonic() + 30
+        while engine.run("version", check=False).returncode:
+            if process.poll() is not None or time.monotonic() > deadline:
+                pytest.skip(f"dockerd does not start here: {(folder / 'log').read_text()[-500:]}")
+            time.sleep(0.1)
+        yield engine
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@contextlib.contextmanager
+def podman(folder: Path) -> Iterator[Engine]:
+    """A podman whose storage lies in `folder`, with limits that a container without CAP_SYS_RESOURCE allows."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to run podman on overlay")
+    client = program("podman")
+    program("runc")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "containers.conf").write_text(
+        '[containers]\ndefault_ulimits = ["nofile=1024:20000","nproc=1024:30000"]\n'
+        '[engine]\nruntime = "runc"\nevents_logger = "file"\ncgroup_manager = "cgroupfs"\n'
+    )
+    command = [client, "--root", str(folder / "root"), "--runroot", tempfile.mkdtemp(prefix="podman-", dir="/run")]
+    environment = {**os.environ, "CONTAINERS_CONF": str(folder / "containers.conf")}
+    engine = Engine(socket="", command=command, environment=environment)
+    if engine.run("info", check=False).returncode:
+        pytest.skip(f"podman does not run here: {engine.run('info', check=False).stderr[-500:]}")
+    try:
+        yield engine
+    finally:
+        engine.run("rm", "-af", check=False)
