@@ -49,24 +49,29 @@ def _extra_options(options: BuildOptions) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _builder() -> Iterator[Any]:
-    """The builder's module, with what it does beside building switched off.
+    """The builder's module, with two of its habits switched off.
 
-    It asks the git repository that it happens to be installed in for its commit and writes that into the model
-    as its own version; and it imports its parts as top-level modules, for which its package extends `sys.path`.
+    It asks the git repository that it happens to be installed in for its commit, and writes that into the model as
+    its own version. It adds 1 to Gemma's norms in the checkpoint's bfloat16, which rounds them to a hundredth.
+    Its package also extends `sys.path`, for it imports its parts as top-level modules.
     """
     path = list(sys.path)
-    try:
-        from onnxruntime_genai.models import builder
-        from onnxruntime_genai.models.builder import Model
+    from onnxruntime_genai.models import builder
+    from onnxruntime_genai.models.builder import Model
 
-        commit = Model.get_genai_commit
-        Model.get_genai_commit = staticmethod(lambda: None)
-        try:
-            yield builder
-        finally:
-            Model.get_genai_commit = commit
+    commit, load = Model.get_genai_commit, Model.load_weights
+    Model.get_genai_commit = staticmethod(lambda: None)
+    Model.load_weights = lambda model, folder: _widened(model, load(model, folder))
+    try:
+        yield builder
     finally:
+        Model.get_genai_commit, Model.load_weights = commit, load
         sys.path[:] = path
+
+
+def _widened(model: Any, weights: Any) -> Any:
+    """A checkpoint's weights, in float32 where the builder computes with them."""
+    return weights.float() if model.layernorm_attrs["add_offset"] else weights
 
 
 def _flatten_rope(config: Any) -> None:
