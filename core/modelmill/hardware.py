@@ -1,7 +1,8 @@
 """The schema of hardware profiles: TOML → fields by dotted name, checked, with what is inherited filled in."""
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from math import isfinite
 from typing import Any
 
 from modelmill.decode import suggestion
@@ -16,10 +17,16 @@ FIELDS: Mapping[str, tuple[str, str]] = {
     "os.family": (_TEXT, "linux, macos, windows or android"),
     "os.arch": (_TEXT, "amd64 or arm64, as OCI names it"),
     "os.variant": (_TEXT, "the architecture's variant, as OCI names it: v8 for arm64, v3 for x86-64-v3"),
-    "cpu.microarchitecture": (_TEXT, "archspec's name"),
-    "cpu.features": (_WORDS, "instruction set features that must be there, in Linux's words"),
+    "os.libc": (_TEXT, "glibc, musl or bionic"),
+    "os.min": (_TEXT, "the oldest version of the system that is meant"),
+    "cpu.microarchitecture": (_TEXT, "archspec's name of it, else of the newest generic one that it implements"),
+    "cpu.features": (
+        _WORDS,
+        "instruction set features that must be there, in Linux's words; they add to inherited ones",
+    ),
     "cpu.cores": (_COUNT, "physical cores that inference should use"),
     "cpu.threads": (_COUNT, "hardware threads"),
+    "cpu.llc_kib": (_COUNT, "KiB of the last level of cache"),
     "memory.total_mib": (_COUNT, "MiB in all"),
     "memory.budget_mib": (_COUNT, "MiB that a model may use: weights, KV cache and overhead"),
     "memory.bandwidth_gbps": (_NUMBER, "GB/s between memory and what computes"),
@@ -28,10 +35,13 @@ FIELDS: Mapping[str, tuple[str, str]] = {
     "accelerator.compute": (_TEXT, "the architecture as its toolkit names it, such as sm_89"),
     "accelerator.memory_mib": (_COUNT, "MiB of its own; 0 where it shares the main memory"),
     "accelerator.bandwidth_gbps": (_NUMBER, "GB/s of its own memory"),
+    "accelerator.driver_min": (_TEXT, "the oldest driver that serves it"),
+    "accelerator.provider": (_TEXT, "ONNX Runtime's execution provider for it"),
     "storage.artifact_max_mib": (_COUNT, "MiB that an artifact may take"),
+    "storage.split_mib": (_COUNT, "MiB that one file may take"),
     "workload.context": (_COUNT, "tokens of context that it is meant to hold"),
     "workload.parallel": (_COUNT, "sequences at once"),
-    "workload.kv_type": (_TEXT, "type of the KV cache: f16, q8_0"),
+    "workload.kv_type": (_TEXT, "type of the KV cache: f32, f16, bf16, q8_0, q5_0, q5_1, q4_0, q4_1 or iq4_nl"),
     "runtime.*.min": (_TEXT, "the oldest version of this runtime that serves the device"),
     "runtime.*.fast": (_WORDS, "schemes that it runs well there"),
     "runtime.*.slow": (_WORDS, "schemes that it runs, but slowly"),
@@ -40,16 +50,30 @@ FIELDS: Mapping[str, tuple[str, str]] = {
 }
 """Every field a profile may have: its kind, and what it means. `*` stands for one name."""
 
-_CHECKS = {
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "os.family": ("linux", "macos", "windows", "android"),
+    "os.arch": ("amd64", "arm64"),
+    "os.libc": ("glibc", "musl", "bionic"),
+    "accelerator.kind": ("none", "cuda", "metal", "vulkan", "npu", "webgpu"),
+    "workload.kv_type": ("f32", "f16", "bf16", "q8_0", "q5_0", "q5_1", "q4_0", "q4_1", "iq4_nl"),
+}
+"""Texts that must be one of a few."""
+
+_CHECKS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     _TEXT: ("a string", lambda value: isinstance(value, str) and value != ""),
     _COUNT: ("a whole number, not negative", lambda value: type(value) is int and value >= 0),
-    _NUMBER: ("a number, not negative", lambda value: type(value) in (int, float) and value >= 0),
+    _NUMBER: (
+        "a number, not negative",
+        lambda value: type(value) in (int, float) and isfinite(value) and value >= 0,
+    ),
     _WORDS: (
         "a list of strings",
         lambda value: isinstance(value, list) and all(isinstance(item, str) for item in value),
     ),
 }
 _NEEDED = ("description", "os.family", "os.arch")
+_FIXED = ("os.arch",)
+"""What no heir may change: what runs on a profile must run on all that inherit from it."""
 
 
 def load_profile(name: str, texts: Mapping[str, str]) -> Hardware:
@@ -58,7 +82,7 @@ def load_profile(name: str, texts: Mapping[str, str]) -> Hardware:
     Raises ConfigError that names the file for bad TOML, an unknown or missing field, a wrong type, a profile
     that inherits from one that is not there, or from itself.
     """
-    fields = _with_inherited(name, texts, ())
+    fields = _with_inherited(name, texts)
     for needed in _NEEDED:
         if needed not in fields:
             raise ConfigError(f"{name}.toml: {needed!r} is missing ({FIELDS[needed][1]})")
@@ -66,25 +90,46 @@ def load_profile(name: str, texts: Mapping[str, str]) -> Hardware:
 
 
 def ancestors(name: str, texts: Mapping[str, str]) -> tuple[str, ...]:
-    """All profiles that this one inherits from: what runs there runs here."""
+    """All profiles that this one inherits from, nearest first: an artifact for any of them runs here too.
+
+    Inheritance is a partial order, as among archspec's microarchitectures: an heir adds features and never
+    drops one. Raises ConfigError as `load_profile` does.
+    """
     found: dict[str, None] = {}
-    for parent in _own(name, texts).get("inherits", ()):
+    parents = _parents(name, texts, (name,))
+    for parent in parents:
         found[parent] = None
+    for parent in parents:
         found.update(dict.fromkeys(ancestors(parent, texts)))
     return tuple(found)
 
 
-def _with_inherited(name: str, texts: Mapping[str, str], heirs: tuple[str, ...]) -> dict[str, Any]:
-    if name in heirs:
-        raise ConfigError(f"{name}.toml: inherits from itself: {' → '.join((*heirs, name))}")
-    own = _own(name, texts)
-    fields: dict[str, Any] = {}
-    for parent in own.get("inherits", ()):
+def _parents(name: str, texts: Mapping[str, str], heirs: tuple[str, ...]) -> tuple[str, ...]:
+    parents: list[str] = _own(name, texts).get("inherits", [])
+    for parent in parents:
+        if parent in heirs:
+            raise ConfigError(f"{name}.toml: inherits from itself: {' → '.join((*heirs, parent))}")
         if parent not in texts:
             raise ConfigError(f"{name}.toml: inherits from {parent!r}, which is not there; {suggestion(parent, texts)}")
-        inherited = _with_inherited(parent, texts, (*heirs, name))
-        fields |= {key: value for key, value in inherited.items() if not key.startswith(("description", "evidence."))}
-    return {**fields, **{key: value for key, value in own.items() if key != "inherits"}}
+        _parents(parent, texts, (*heirs, parent))
+    return tuple(parents)
+
+
+def _with_inherited(name: str, texts: Mapping[str, str]) -> dict[str, Any]:
+    own = _own(name, texts)
+    fields: dict[str, Any] = {}
+    features: dict[str, None] = {}
+    for parent in _parents(name, texts, (name,)):
+        inherited = _with_inherited(parent, texts)
+        for fixed in _FIXED:
+            stated = own.get(fixed, fields.get(fixed))
+            if stated is not None and inherited.get(fixed, stated) != stated:
+                raise ConfigError(f"{name}.toml: {fixed!r} is {stated!r}, but {parent!r} has {inherited[fixed]!r}")
+        features |= dict.fromkeys(inherited.get("cpu.features", ()))
+        fields |= {key: value for key, value in inherited.items() if key != "description"}
+    features |= dict.fromkeys(own.get("cpu.features", ()))
+    fields |= {key: value for key, value in own.items() if key != "inherits"}
+    return fields | ({"cpu.features": list(features)} if features else {})
 
 
 def _own(name: str, texts: Mapping[str, str]) -> dict[str, Any]:
@@ -100,6 +145,8 @@ def _own(name: str, texts: Mapping[str, str]) -> dict[str, Any]:
         words, check = _CHECKS[FIELDS[known][0]]
         if not check(value):
             raise ConfigError(f"{name}.toml: {key!r} must be {words}, not {value!r}")
+        if key in CHOICES and value not in CHOICES[key]:
+            raise ConfigError(f"{name}.toml: {key!r} is {value!r}; {suggestion(value, CHOICES[key])}")
         found[key] = value
     return found
 

@@ -10,6 +10,7 @@ from modelmill_gguf.details import gguf_details, read_tokenizer_details
 from modelmill_gguf.fields import Field, ValueType, value
 from modelmill_gguf.file_types import BY_NUMBER, UNQUANTIZED
 from modelmill_gguf.header import MAGIC, Header, TensorInfo, read_header
+from modelmill_gguf.to_huggingface_config import configuration
 from modelmill_gguf.to_huggingface_details import describe
 from modelmill_gguf.writer import metadata_size
 
@@ -114,10 +115,12 @@ def facts(folder: Path) -> Facts:
     texts = {key: text(model, f"general.{key}") for key in ("architecture", "license")}
     first = model.parts[0].header
     size = metadata_size(model.fields.values())
+    checkpoint = describe(model.fields)
     return Facts(
         format="gguf",
         scheme=scheme,
         architecture=texts["architecture"],
+        config=configuration(checkpoint, {info.name: info.shape for _, info in model.tensors}),
         tensors=tuple(Tensor(name=info.name, dtype=info.kind, shape=info.shape) for _, info in model.tensors),
         files={part.path.name: part.header.file_size for part in model.parts},
         quantization=None if scheme in UNQUANTIZED else scheme,
@@ -125,7 +128,7 @@ def facts(folder: Path) -> Facts:
         details={
             "gguf": gguf_details(model.fields.values(), size, len(model.fields), first.alignment),
             "tokenizer": read_tokenizer_details(model.fields),
-            "checkpoint": describe(model.fields),
+            "checkpoint": checkpoint,
         },
     )
 

@@ -71,6 +71,15 @@ def rebuild_config(
     return {**config, **_particular(name, read, config)}
 
 
+def configuration(details: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    """What a GGUF file's header says of the model in config.json's words; empty where it cannot be said so."""
+    try:
+        special = (details["vocabulary"] or {"special": {}})["special"]
+        return rebuild_config(details["metadata"], special, shapes, "BF16")
+    except (ConvertError, KeyError):
+        return {}
+
+
 def _particular(name: str, read: "_Reader", config: Mapping[str, Any]) -> dict[str, Any]:
     """What only one architecture's configuration has."""
     if name == "gemma3":

@@ -1,0 +1,72 @@
+import tomllib
+
+import pytest
+
+from modelmill.hardware import ancestors, load_profile
+from modelmill_targets import modelmill_hardware
+
+TEXTS = {profile.name: profile.toml for profile in modelmill_hardware()}
+
+
+def test_the_dozen_is_there() -> None:
+    assert set(TEXTS) == {
+        "android-arm64",
+        "apple-m1",
+        "apple-m2",
+        "apple-m4",
+        "generic-arm64",
+        "jetson-orin-nano",
+        "nvidia-h100",
+        "nvidia-l4",
+        "raspberry-pi-5",
+        "snapdragon-x-elite",
+        "x86-64-v3",
+        "x86-64-v4-avx512-vnni",
+    }
+
+
+@pytest.mark.parametrize("name", sorted(TEXTS))
+def test_a_profile_is_sound_and_says_where_its_figures_come_from(name: str) -> None:
+    fields = load_profile(name, TEXTS).fields
+    own = tomllib.loads(TEXTS[name])
+    assert fields["name"] == name
+    for table in ("cpu", "memory", "accelerator"):
+        has_figures = any(isinstance(value, int | float) for value in own.get(table, {}).values())
+        if has_figures and any(own[table].values()):
+            assert f"evidence.{table}" in fields or "evidence.cpu" in fields, table
+            assert table in own.get("evidence", {}) or table == "accelerator" or own.get("inherits"), table
+    assert fields["evidence.runtime"]
+
+
+@pytest.mark.parametrize("name", sorted(TEXTS))
+def test_a_budget_leaves_something_to_the_system(name: str) -> None:
+    fields = load_profile(name, TEXTS).fields
+    total = fields.get("accelerator.memory_mib") or fields.get("memory.total_mib")
+    if total is None:
+        assert "memory.budget_mib" not in fields
+    else:
+        assert fields["memory.budget_mib"] <= 0.9 * total
+
+
+@pytest.mark.parametrize("name", sorted(TEXTS))
+def test_an_artifact_for_an_ancestor_runs_on_its_heirs(name: str) -> None:
+    heir = load_profile(name, TEXTS).fields
+    for parent in ancestors(name, TEXTS):
+        older = load_profile(parent, TEXTS).fields
+        assert set(older.get("cpu.features", ())) <= set(heir.get("cpu.features", ()))
+        assert older["os.arch"] == heir["os.arch"]
+
+
+@pytest.mark.parametrize("name", sorted(TEXTS))
+def test_no_scheme_is_fast_and_slow_at_once(name: str) -> None:
+    fields = load_profile(name, TEXTS).fields
+    for key, fast in fields.items():
+        if key.startswith("runtime.") and key.endswith(".fast"):
+            runtime = key.removesuffix(".fast")
+            others = [*fields.get(f"{runtime}.slow", []), *fields.get(f"{runtime}.impossible", [])]
+            assert not set(fast) & set(others), key
+
+
+def test_heirs_add_features() -> None:
+    assert {"avx2", "avx512_vnni"} <= set(load_profile("x86-64-v4-avx512-vnni", TEXTS).fields["cpu.features"])
+    assert ancestors("apple-m4", TEXTS) == ("apple-m2", "apple-m1")
