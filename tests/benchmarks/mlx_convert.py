@@ -1,0 +1,162 @@
+"""MLX conversions of modelmill and of mlx-lm side by side: wall time and peak memory, each in a process of its own.
+
+    python tests/benchmarks/mlx_convert.py [--source FOLDER] [--gigabytes 1 2 4] [--scheme 4bit] [--scratch FOLDER]
+
+Without a source, the checkpoints are synthetic llama models in bfloat16, made in the scratch folder. Every pair is
+checked to be equal before its figures are printed.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from modelmill.testing.architectures import Shape
+from modelmill.testing.checkpoints import make_checkpoint
+
+HIDDEN, INTERMEDIATE, VOCABULARY = 2048, 5632, 32000
+OURS = """
+import sys
+from pathlib import Path
+from modelmill import Job, Limits
+from modelmill_mlx import modelmill_converters
+(record,) = modelmill_converters()
+source, folder, scheme, threads = sys.argv[1:]
+(Path(folder) / "out").mkdir(parents=True)
+(Path(folder) / "scratch").mkdir()
+record.run(Job(source=Path(source), inputs={}, out=Path(folder) / "out", scheme=scheme, options=record.options(),
+               hardware=None, limits=Limits(threads=int(threads), scratch=Path(folder) / "scratch")))
+"""
+MEASURED = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+THEIRS: Mapping[str, tuple[str, ...]] = {
+    "bf16": ("--dtype", "bfloat16"),
+    "4bit": ("-q", "--q-bits", "4"),
+    "8bit": ("-q", "--q-bits", "8"),
+    "mixed_3_6": ("-q", "--q-group-size", "64", "--quant-predicate", "mixed_3_6"),
+}
+
+
+def main() -> None:
+    arguments = _arguments()
+    with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
+        print(f"{'source':>12} {'scheme':>9} {'converter':>12} {'threads':>7} {'seconds':>8} {'peak MB':>8}")
+        if arguments.source is not None:
+            _compare(arguments.source, Path(scratch), arguments)
+            return
+        for gigabytes in arguments.gigabytes:
+            source = synthetic(Path(scratch) / "source", gigabytes)
+            _compare(source, Path(scratch), arguments)
+            shutil.rmtree(source)
+
+
+def synthetic(folder: Path, gigabytes: float) -> Path:
+    """A llama checkpoint of about this many bytes in one file a layer; the layers hold the same random values."""
+    make_checkpoint(folder, "llama", shape=Shape(hidden=64, intermediate=128, layers=1))
+    per_layer = 2 * (4 * HIDDEN * HIDDEN + 3 * HIDDEN * INTERMEDIATE + 2 * HIDDEN)
+    layers = max(1, round((gigabytes * 1e9 - 2 * VOCABULARY * HIDDEN) / per_layer))
+    config = json.loads((folder / "config.json").read_text())
+    sizes = {
+        "hidden_size": HIDDEN,
+        "intermediate_size": INTERMEDIATE,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 16,
+        "head_dim": HIDDEN // 16,
+        "vocab_size": VOCABULARY,
+    }
+    (folder / "config.json").write_text(json.dumps({**config, **sizes}))
+    (folder / "model.safetensors").unlink()
+    shapes = {f"self_attn.{name}_proj": (HIDDEN, HIDDEN) for name in "qkvo"}
+    shapes |= {f"mlp.{name}_proj": (INTERMEDIATE, HIDDEN) for name in ("gate", "up")}
+    shapes["mlp.down_proj"] = (HIDDEN, INTERMEDIATE)
+    norms: dict[str, tuple[int, ...]] = {"input_layernorm": (HIDDEN,), "post_attention_layernorm": (HIDDEN,)}
+    outer: dict[str, tuple[int, ...]] = {"model.embed_tokens": (VOCABULARY, HIDDEN), "model.norm": (HIDDEN,)}
+    places = _write(folder, "model-outer.safetensors", outer)
+    for layer in range(layers):
+        named = {f"model.layers.{layer}.{name}": shape for name, shape in {**shapes, **norms}.items()}
+        places |= _write(folder, f"model-{layer:05d}.safetensors", named)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": places}))
+    return folder
+
+
+def _write(folder: Path, file: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
+    import numpy as np
+
+    values = np.random.default_rng(0)
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    at = 0
+    for name, shape in shapes.items():
+        size = 2 * int(np.prod(shape))
+        header[f"{name}.weight"] = {"dtype": "BF16", "shape": shape, "data_offsets": [at, at + size]}
+        at += size
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with (folder / file).open("wb") as out:
+        out.write(len(text).to_bytes(8, "little") + text)
+        for shape in shapes.values():
+            floats = values.standard_normal(int(np.prod(shape)), np.float32) * np.float32(0.02)
+            out.write((floats.view(np.uint32) >> 16).astype(np.uint16).tobytes())
+    return {f"{name}.weight": file for name in shapes}
+
+
+def _compare(source: Path, scratch: Path, arguments: argparse.Namespace) -> None:
+    size = sum(path.stat().st_size for path in source.glob("*.safetensors"))
+    theirs, ours = scratch / "theirs", scratch / "ours"
+    command = [sys.executable, "-m", "mlx_lm", "convert", "--hf-path", str(source), "--mlx-path", str(theirs)]
+    _measure(size, arguments.scheme, "mlx-lm", "-", [*command, *THEIRS[arguments.scheme]])
+    for threads in arguments.threads:
+        shutil.rmtree(ours, ignore_errors=True)
+        command = [sys.executable, "-c", OURS, str(source), str(ours), arguments.scheme, str(threads)]
+        _measure(size, arguments.scheme, "modelmill", str(threads), command)
+        _assert_equal(ours / "out", theirs)
+    shutil.rmtree(ours)
+    shutil.rmtree(theirs)
+
+
+def _measure(size: int, scheme: str, converter: str, threads: str, command: list[str]) -> None:
+    os.sync()
+    start = time.perf_counter()
+    # A process starts with its parent's peak, so a small one in between measures.
+    done = subprocess.run([sys.executable, "-c", MEASURED, *command], check=True, stdout=subprocess.PIPE, text=True)
+    seconds = time.perf_counter() - start
+    peak = int(done.stdout.splitlines()[-1]) * (1 if sys.platform == "darwin" else 1024) / 1e6
+    print(f"{size / 1e9:9.2f} GB {scheme:>9} {converter:>12} {threads:>7} {seconds:8.2f} {peak:8.0f}", flush=True)
+
+
+def _assert_equal(ours: Path, theirs: Path) -> None:
+    from modelmill.checkpoint import open_checkpoint
+
+    for name in ("config.json", "model.safetensors.index.json"):
+        if (ours / name).read_bytes() != (theirs / name).read_bytes():
+            raise SystemExit(f"{name} differs")
+    with open_checkpoint(ours) as ours_open, open_checkpoint(theirs) as theirs_open:
+        for tensor in ours_open.tensors:
+            if ours_open.raw(tensor.name) != theirs_open.raw(tensor.name):
+                raise SystemExit(f"{tensor.name} differs")
+            ours_open.release(tensor.name)
+            theirs_open.release(tensor.name)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--source", type=Path)
+    parser.add_argument("--gigabytes", type=float, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--scheme", choices=sorted(THEIRS), default="4bit")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--scratch", type=Path)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
