@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from modelmill_artifacts.keys import PublicKey
 from modelmill_artifacts.signature import Signer
 
 Options = TypeVar("Options")
@@ -267,13 +268,15 @@ class PackageJob(Generic[Options]):
     """One finished artifact to package; nothing here is cached, so nothing here is in a key.
 
     `artifact` is the target's folder in a finished release, read-only, its `artifact.json` already checked.
-    `out` is an empty folder: what is left there is the package. `hardware` is the target's whole profile.
+    `out` is an empty folder: what is left there is the package. `hardware` is the target's whole profile. `root`
+    is the folder that paths in the options are relative to: build.toml's.
     """
 
     artifact: Path
     out: Path
     options: Options
     hardware: Hardware | None = None
+    root: Path = Path()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -368,10 +371,12 @@ class SignerOffer:
     """A way to sign, picked by the scheme of `[sign] key`'s URI.
 
     `open(key, base)` takes what follows `scheme:` and the folder that a relative path in it starts from, and
-    gives a signer. It and the signer raise SignError. `requirement` is what to install where a part of it is
-    missing, such as `modelmill[kms]`.
+    gives a signer. `create(key, base, password)` makes a new key there, where this kind of key can be made
+    here. They and the signer raise SignError. `requirement` is what to install where a part of it is missing,
+    such as `modelmill[kms]`.
     """
 
     scheme: str
     open: Callable[[str, Path], Signer]
+    create: Callable[[str, Path, str | None], PublicKey] | None = None
     requirement: str = ""

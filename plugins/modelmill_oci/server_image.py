@@ -93,9 +93,7 @@ def wheels_layer(wheels: list[Path]) -> Blob:
                 if item.is_dir():
                     continue
                 if ".data/" in item.filename:
-                    raise ConvertError(
-                        f"{wheel}: {item.filename} belongs outside of packages; use another base"
-                    )
+                    raise ConvertError(f"{wheel}: {item.filename} belongs outside of packages; use another base")
                 members[f"{SITE}/{item.filename}"] = archive.read(item)
     paths.check_all(members, "wheels")
     return tarlayer.in_memory(members)
