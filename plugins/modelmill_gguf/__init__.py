@@ -8,18 +8,18 @@ from modelmill import Converter, Format, Quantizer, hookimpl
 
 @hookimpl
 def modelmill_formats() -> Iterable[Format]:
-    """The format `gguf`."""
-    from modelmill_gguf import offers
+    """The formats `gguf` and `imatrix`."""
+    from modelmill_gguf import imatrix, offers
 
-    return (offers.FORMAT,)
+    return (offers.FORMAT, imatrix.FORMAT)
 
 
 @hookimpl
 def modelmill_converters() -> Iterable[Converter[Any]]:
     """Ways into GGUF and out of it."""
-    from modelmill_gguf import offers, to_huggingface
+    from modelmill_gguf import fused_record, offers, to_huggingface
 
-    return (offers.FROM_HUGGINGFACE, to_huggingface.TO_HUGGINGFACE)
+    return (offers.FROM_HUGGINGFACE, to_huggingface.TO_HUGGINGFACE, fused_record.FUSED)
 
 
 @hookimpl

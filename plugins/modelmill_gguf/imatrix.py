@@ -137,7 +137,8 @@ def facts(folder: Path) -> Facts:
     )
 
 
-def _detect(folder: Path) -> bool:
+def detect(folder: Path) -> bool:
+    """Whether the folder holds one importance matrix."""
     try:
         open_imatrix(folder)
     except (ConvertError, OSError):
@@ -149,4 +150,4 @@ def _validate(folder: Path) -> None:
     open_imatrix(folder)
 
 
-FORMAT = Format(name="imatrix", schemes=(), detect=_detect, facts=facts, validate=_validate)
+FORMAT = Format(name="imatrix", schemes=(), detect=detect, facts=facts, validate=_validate)

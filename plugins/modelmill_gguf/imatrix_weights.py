@@ -1,5 +1,6 @@
 """The numbers of an importance matrix, as the quantizer uses them."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,11 @@ from numpy.typing import NDArray
 from modelmill import ConvertError
 from modelmill_gguf.imatrix import Entry, ImportanceFile
 
+Weights = Mapping[str, NDArray[np.float32]]
+"""An importance per column of each tensor, experts one after another."""
 
-def weights(file: ImportanceFile) -> dict[str, NDArray[np.float32]]:
+
+def weights(file: ImportanceFile) -> Weights:
     """For each tensor the mean square of what each of its columns is multiplied with, experts one after another.
 
     Raises ConvertError for values that are not finite.

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from modelmill import ConvertError, Facts, Tensor
-from modelmill_gguf import split
+from modelmill_gguf import imatrix, split
 from modelmill_gguf.details import gguf_details, read_tokenizer_details
 from modelmill_gguf.fields import Field, ValueType, value
 from modelmill_gguf.file_types import BY_NUMBER, UNQUANTIZED
@@ -39,8 +39,11 @@ class Model:
 
 
 def detect(folder: Path) -> bool:
-    """Whether the folder holds a GGUF model: files that begin as GGUF does, whatever they are called."""
-    return any(_is_gguf(path) for path in sorted(folder.glob("*.gguf")))
+    """Whether the folder holds a GGUF model: files that begin as GGUF does, whatever they are called.
+
+    An importance matrix is GGUF too, and no model.
+    """
+    return any(_is_gguf(path) for path in sorted(folder.glob("*.gguf"))) and not imatrix.detect(folder)
 
 
 def _is_gguf(path: Path) -> bool:

@@ -1,59 +1,65 @@
-"""Quantizing a GGUF file: the same model, its tensors in the types that a scheme's recipe gives them.
+"""Quantizing a GGUF model: the same model, its tensors in the types that a scheme's recipe gives them.
 
 The result is, byte for byte, what llama.cpp's `llama_model_quantize` writes.
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any, TypeVar
 
 from modelmill import ConvertError, Job, Tensor
-from modelmill_gguf import fields as gguf_fields
-from modelmill_gguf.header import Header, TensorInfo, read_header
+from modelmill_gguf.details import gguf_details
+from modelmill_gguf.fields import Field
 from modelmill_gguf.imatrix import open_imatrix
-from modelmill_gguf.imatrix_weights import weights
+from modelmill_gguf.imatrix_weights import Weights, weights
+from modelmill_gguf.model import Model, read_model
 from modelmill_gguf.quantize_metadata import ImportanceSummary, quantized_fields
 from modelmill_gguf.quantize_policy import Decision, QuantizeOptions, decide
-from modelmill_gguf.quantize_stream import Read, Weights, quantized
+from modelmill_gguf.quantize_stream import Block, quantized, row_blocks
+from modelmill_gguf.split import SINGLE
+from modelmill_gguf.tensor_types import TYPES
 from modelmill_gguf.writer import write
+
+AnyOptions = TypeVar("AnyOptions", bound=QuantizeOptions)
+Blocks = Callable[[Tensor], Iterator[Block]]
 
 
 def run(job: Job[QuantizeOptions]) -> None:
     """Write `model.gguf` in the job's scheme; raises ConvertError for what the scheme cannot hold."""
-    path = single_file(job.source)
-    header = read_header(path)
+    model = read_model(job.source)
+    tensors = [Tensor(name=info.name, dtype=info.kind, shape=info.shape) for _, info in model.tensors]
+    with _opened(model) as blocks:
+        quantize(job, list(model.fields.values()), tensors, blocks, model.parts[0].header.alignment)
+
+
+def quantize(
+    job: Job[AnyOptions], fields: Sequence[Field], tensors: Sequence[Tensor], blocks: Blocks, alignment: int
+) -> None:
+    """Write `model.gguf` from a model's metadata and tensors, wherever their rows come from."""
     means, importance = _importance(job)
-    decisions = decide(
-        job.scheme,
-        job.options,
-        {key: gguf_fields.value(field) for key, field in header.fields.items() if field.count <= 1024},  # noqa: PLR2004
-        (Tensor(name=info.name, dtype=info.kind, shape=info.shape) for info in header.tensors),
-        None if importance is None else means,
+    keys = gguf_details(fields, 0, 0)["keys"] | _heads_per_layer(fields)
+    decisions = decide(job.scheme, job.options, keys, tensors, None if importance is None else means)
+    _report(decisions)
+    write(
+        job,
+        SINGLE,
+        fields=quantized_fields(fields, job.scheme, importance),
+        tensors=[item.result for item in decisions],
+        data=quantized(decisions, blocks, means, job.limits.threads),
+        alignment=alignment,
     )
-    report(decisions)
-    with _opened(path, header) as open_tensor:
-        write(
-            job,
-            "model.gguf",
-            fields=quantized_fields(header.fields.values(), job.scheme, importance),
-            tensors=[item.result for item in decisions],
-            data=quantized(decisions, open_tensor, means, job.limits.threads),
-            alignment=header.alignment,
-        )
 
 
-def single_file(folder: Path) -> Path:
-    """The one GGUF file of a model's folder."""
-    found = sorted(folder.glob("*.gguf"))
-    if len(found) != 1:
-        names = ", ".join(path.name for path in found) or "none"
-        raise ConvertError(f"A GGUF model is one file that ends in .gguf, and the folder holds {names}.")
-    return found[0]
+def _heads_per_layer(fields: Sequence[Field]) -> dict[str, Any]:
+    """The numbers of heads where they differ from layer to layer and are arrays therefore."""
+    from modelmill_gguf.fields import value
+
+    return {field.key: value(field) for field in fields if ".attention.head_count" in field.key}
 
 
-def report(decisions: tuple[Decision, ...]) -> None:
+def _report(decisions: tuple[Decision, ...]) -> None:
     """Tell in the step's log which tensors got another type than the recipe wants, because of their rows."""
     for item in decisions:
         if item.fell_back:
@@ -63,7 +69,7 @@ def report(decisions: tuple[Decision, ...]) -> None:
             )
 
 
-def _importance(job: Job[QuantizeOptions]) -> tuple[Weights, ImportanceSummary | None]:
+def _importance(job: Job[AnyOptions]) -> tuple[Weights, ImportanceSummary | None]:
     if "imatrix" not in job.inputs:
         return {}, None
     file = open_imatrix(job.inputs["imatrix"])
@@ -71,21 +77,25 @@ def _importance(job: Job[QuantizeOptions]) -> tuple[Weights, ImportanceSummary |
 
 
 @contextmanager
-def _opened(path: Path, header: Header) -> Iterator[Any]:
-    """A function that opens tensors of the file for reading.
+def _opened(model: Model) -> Iterator[Blocks]:
+    """The blocks of the tensors of files.
 
-    Reads are copies, not a mapping: pages of a mapping would count as the step's memory until the kernel takes
-    them back.
+    They are read into memory of their own, not mapped: pages of a mapping would count as the step's memory until
+    the kernel takes them back.
     """
-    infos: dict[str, TensorInfo] = {info.name: info for info in header.tensors}
-    with path.open("rb") as file:
-        descriptor = file.fileno()
+    with ExitStack() as files:
+        opened = {part.path: files.enter_context(part.path.open("rb")) for part in model.parts}
+        places = {info.name: (opened[part.path], info.offset) for part, info in model.tensors}
 
-        def open_tensor(tensor: Tensor) -> Read:
-            offset = infos[tensor.name].offset
-            return lambda start, size: _read(descriptor, offset + start, size, path.name)
+        def blocks(tensor: Tensor) -> Iterator[Block]:
+            file, offset = places[tensor.name]
+            kind = TYPES[tensor.dtype]
+            for first, values in row_blocks(tensor.shape):
+                start, size = (count // kind.block_values * kind.block_bytes for count in (first, values))
+                load = partial(_read, file.fileno(), offset + start, size, file.name)
+                yield Block(first=first, values=values, load=load)
 
-        yield open_tensor
+        yield blocks
 
 
 def _read(descriptor: int, offset: int, size: int, name: str) -> bytes:

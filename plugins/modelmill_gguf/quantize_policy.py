@@ -131,7 +131,7 @@ def file_order(tensor: Tensor) -> tuple[int, bytes]:
 
 
 def _without_outer_ones(tensor: Tensor) -> Tensor:
-    shape = tensor.shape
+    shape = tensor.shape or (1,)
     while len(shape) > 1 and shape[0] == 1:
         shape = shape[1:]
     return replace(tensor, shape=shape)

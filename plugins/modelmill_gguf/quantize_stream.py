@@ -1,16 +1,16 @@
 """A model's tensors, one after another, as the bytes of their new types.
 
-Rows are worked on in chunks, by several threads at once, and come out in order; only the chunks under way are in
-memory. Chunks depend on shapes alone, so the number of threads shows in no byte.
+Blocks of rows are worked on by several threads at once and come out in order; only the blocks under way are in
+memory. Every row is quantized by itself, so that neither the blocks nor the number of threads show in any byte.
 """
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import groupby
 from math import prod
 from typing import Any
 
@@ -19,28 +19,36 @@ from numpy.typing import NDArray
 
 from modelmill import ConvertError, Tensor
 from modelmill_gguf import ggml
-from modelmill_gguf.quantize_policy import Decision
-from modelmill_gguf.tensor_types import TYPES
-
-Read = Callable[[int, int], Any]
-"""Bytes of one tensor, given where they begin in it and how many they are."""
-Weights = Mapping[str, NDArray[np.float32]]
-"""An importance per column of each tensor, experts one after another."""
+from modelmill_gguf.imatrix_weights import Weights
+from modelmill_gguf.quantize_policy import READABLE, Decision
 
 # Half a megabyte of F16: small enough that the float32 values stay in a core's cache.
-_CHUNK_VALUES = 1 << 18
+BLOCK_VALUES = 1 << 18
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Chunk:
-    decision: Decision
+class Block:
+    """Some whole rows of one tensor: `load` gives the `values` numbers as the source has them, from `first` on.
+
+    A block never crosses from one expert's matrix into the next.
+    """
+
     first: int
     values: int
-    weights: NDArray[np.float32] | None
+    load: Callable[[], Any]
+
+
+def row_blocks(shape: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Where blocks of a tensor of this shape begin, and how many values each has."""
+    row, matrix = shape[-1], prod(shape[-2:])
+    step = max(1, BLOCK_VALUES // row) * row
+    for start in range(0, prod(shape), matrix):
+        for first in range(0, matrix, step):
+            yield start + first, min(step, matrix - first)
 
 
 def quantized(
-    decisions: Sequence[Decision], open_tensor: Callable[[Tensor], Read], weights: Weights, threads: int
+    decisions: Sequence[Decision], blocks: Callable[[Tensor], Iterable[Block]], weights: Weights, threads: int
 ) -> Iterator[Iterator[Any]]:
     """For each tensor the pieces of its bytes; each must be used up before the next.
 
@@ -49,17 +57,21 @@ def quantized(
     """
     for kind in sorted({item.result.dtype for item in decisions if item.result.dtype != item.source.dtype}):
         ggml.prepare(kind)
-    plans = [list(_chunks(item, weights.get(item.source.name))) for item in decisions]
-    with closing(_in_order(_tasks(plans, open_tensor), threads)) as pieces:
-        for plan in plans:
-            yield islice(pieces, len(plan))
+    with closing(_in_order(_tasks(decisions, blocks, weights), threads)) as pieces:
+        for _, group in groupby(pieces, key=lambda piece: piece[0]):
+            yield (data for _, data in group)
 
 
-def _tasks(plans: Iterable[list[_Chunk]], open_tensor: Callable[[Tensor], Read]) -> Iterator[Callable[[], Any]]:
-    for plan in plans:
-        read = open_tensor(plan[0].decision.source)
-        for chunk in plan:
-            yield partial(_piece, chunk, read)
+def _tasks(
+    decisions: Sequence[Decision], blocks: Callable[[Tensor], Iterable[Block]], weights: Weights
+) -> Iterator[Callable[[], tuple[int, Any]]]:
+    for number, item in enumerate(decisions):
+        importances = _matching(item, weights.get(item.source.name))
+        row, matrix = item.source.shape[-1], prod(item.source.shape[-2:])
+        for block in blocks(item.source):
+            expert = block.first // matrix
+            own = None if importances is None else importances[expert * row : (expert + 1) * row]
+            yield partial(_numbered, number, item, block, own)
 
 
 def _in_order(tasks: Iterator[Callable[[], Any]], threads: int) -> Generator[Any]:
@@ -79,35 +91,30 @@ def _in_order(tasks: Iterator[Callable[[], Any]], threads: int) -> Generator[Any
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _chunks(item: Decision, weights: NDArray[np.float32] | None) -> Iterator[_Chunk]:
-    shape = item.source.shape or (1,)
-    row, experts = shape[-1], prod(shape[:-2])
-    rows = prod(shape) // row // experts
-    if weights is not None and len(weights) != row * experts:
-        # The embedding's rows are looked up, not multiplied, so that its importances never fit.
-        if "token_embd.weight" not in item.source.name and item.source.dtype != item.result.dtype:
-            raise ConvertError(
-                f"The importance matrix has {len(weights)} values for the tensor {item.source.name!r}, which needs "
-                f"{row * experts}; make it from the same model."
-            )
-        weights = None
-    step = max(1, _CHUNK_VALUES // row)
-    for expert in range(experts):
-        own = None if weights is None else weights[expert * row : (expert + 1) * row]
-        for first in range(0, rows, step):
-            count = min(step, rows - first)
-            yield _Chunk(decision=item, first=(expert * rows + first) * row, values=count * row, weights=own)
-
-
-def _piece(chunk: _Chunk, read: Read) -> Any:
-    source, result = chunk.decision.source, chunk.decision.result
-    kind = TYPES[source.dtype]
-    raw = read(
-        chunk.first // kind.block_values * kind.block_bytes, chunk.values // kind.block_values * kind.block_bytes
+def _matching(item: Decision, weights: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
+    if weights is None or item.source.dtype == item.result.dtype:
+        return None
+    needed = item.source.shape[-1] * prod(item.source.shape[:-2])
+    if len(weights) == needed:
+        return weights
+    if item.source.name in ("token_embd.weight", "per_layer_token_embd.weight"):
+        return None  # its rows are looked up, not multiplied, and its importances never fit
+    raise ConvertError(
+        f"The importance matrix has {len(weights)} values for the tensor {item.source.name!r}, which needs {needed}; "
+        "make it from the same model."
     )
-    if source.dtype not in ("F32", "F16", "BF16"):
+
+
+def _numbered(number: int, item: Decision, block: Block, weights: NDArray[np.float32] | None) -> tuple[int, Any]:
+    return number, _piece(item, block, weights)
+
+
+def _piece(item: Decision, block: Block, weights: NDArray[np.float32] | None) -> Any:
+    source, result = item.source, item.result
+    raw = block.load()
+    if source.dtype not in READABLE:
         return raw
-    values = ggml.widen(source.dtype, raw, chunk.values)
+    values = ggml.widen(source.dtype, raw, block.values)
     if not ggml.finite(values):
         raise ConvertError(
             f"The tensor {source.name!r} holds values that are NaN or infinite; the checkpoint is damaged."
@@ -115,6 +122,6 @@ def _piece(chunk: _Chunk, read: Read) -> Any:
     if source.dtype == result.dtype:
         return raw
     try:
-        return ggml.quantize(result.dtype, values, source.shape[-1], chunk.weights)
+        return ggml.quantize(result.dtype, values, source.shape[-1], weights)
     except ConvertError as error:
         raise ConvertError(f"The tensor {source.name!r} cannot become {result.dtype}: {error}") from error

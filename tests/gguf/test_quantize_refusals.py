@@ -1,0 +1,118 @@
+"""What the quantizer refuses, at plan time and in one sentence."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from gguf_parts import ours, tiny
+from gguf_parts.ours import QuantizeOptions
+
+from modelmill import ConvertError, Facts, Refusal
+from modelmill.recipe import Recipe
+from modelmill_gguf.quantize_record import QUANTIZER
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.write(tmp_path_factory.mktemp("source") / "source.gguf", tiny.Tiny(layers=2))
+
+
+def reason(source: Path, scheme: str = "Q4_K_M", *, imatrix: Path | None = None, **options: Any) -> str:
+    found = QUANTIZER.infer(ours.outlook(source, scheme, imatrix=imatrix, options=QuantizeOptions(**options)))
+    assert isinstance(found, Refusal)
+    assert found.reason.endswith(".")
+    return found.reason
+
+
+def test_an_override_that_matches_nothing(source: Path) -> None:
+    assert "'ffn_dwn=Q8_0' matches no tensor" in reason(source, tensor_types=("ffn_down=Q8_0", "ffn_dwn=Q8_0"))
+    assert "matches no tensor" in reason(source, tensor_types=("attn_norm=Q8_0",))
+
+
+@pytest.mark.parametrize("text", ["ffn_down", "=Q8_0", "ffn_(=Q8_0"])
+def test_an_override_that_is_none(source: Path, text: str) -> None:
+    assert repr(text) in reason(source, tensor_types=(text,))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"tensor_types": ("ffn_down=Q9_0",)},
+        {"output_type": "Q9_0"},
+        {"embedding_type": "Q9_0"},
+        {"recipe": Recipe.parse({"default": "Q9_0"})},
+    ],
+    ids=str,
+)
+def test_an_unknown_type_is_named_with_the_list(source: Path, options: dict[str, Any]) -> None:
+    found = reason(source, **options)
+    assert "'Q9_0'" in found
+    assert "Q4_K" in found
+
+
+def test_a_scheme_that_needs_an_importance_matrix(source: Path) -> None:
+    found = reason(source, "IQ2_XS")
+    assert "needs an importance matrix for the tensor 'blk.0.attn_k.weight'" in found
+    assert "input 'imatrix'" in found
+
+
+def test_an_importance_matrix_that_lacks_a_tensor(source: Path, tmp_path: Path) -> None:
+    values = tiny.importances(tiny.Tiny(layers=1))
+    tiny.write_imatrix(tmp_path / "imatrix.gguf", values)
+    assert "nothing for the tensor 'blk.1.attn_k.weight'" in reason(source, "IQ2_XS", imatrix=tmp_path)
+
+
+def test_an_importance_matrix_of_another_shape(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "imatrix").mkdir()
+    tiny.write_imatrix(tmp_path / "imatrix" / "imatrix.gguf", {"blk.0.attn_k.weight": np.ones(64, np.float32)})
+    with pytest.raises(ConvertError, match=r"64 values for the tensor .*, which needs 256"):
+        ours.quantize(source.parent, tmp_path / "out", "Q4_K_M", imatrix=tmp_path / "imatrix")
+
+
+def test_a_model_that_was_not_trained_ternary(source: Path) -> None:
+    assert "not trained to have three values" in reason(source, "TQ2_0")
+    assert isinstance(QUANTIZER.infer(ours.outlook(source, "TQ2_0", ternary=True)), Facts)
+
+
+def test_tensors_that_are_quantized_already(source: Path, tmp_path: Path) -> None:
+    quantized = ours.quantize(source.parent, tmp_path / "out", "Q8_0")
+    assert "is Q8_0 already" in reason(quantized, "Q4_0")
+
+
+def test_a_shape_without_a_fallback(tmp_path: Path) -> None:
+    path = tiny.write(tmp_path / "source.gguf", tiny.Tiny(width=100, layers=1))
+    assert "cannot be of type Q1_0" in reason(path, "Q1_0")
+
+
+def test_a_recipe_that_extends_nothing_known(source: Path) -> None:
+    assert "'Q4_X'" in reason(source, recipe=Recipe.parse({"extends": "Q4_X"}))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("name", ["blk.1.ffn_down.weight", "blk.1.ffn_norm.weight"])
+def test_values_that_are_not_finite_are_reported_with_the_tensor(tmp_path: Path, bad: float, name: str) -> None:
+    (tmp_path / "source").mkdir()
+    path = tiny.write(tmp_path / "source" / "source.gguf", tiny.Tiny(layers=2, dtype="F32"))
+    from modelmill_gguf.header import read_header
+
+    (info,) = [info for info in read_header(path).tensors if info.name == name]
+    with path.open("r+b") as file:
+        file.seek(info.offset + 20)
+        file.write(np.float32(bad).tobytes())
+    with pytest.raises(ConvertError, match=f"'{name}' holds values that are NaN or infinite"):
+        ours.quantize(path.parent, tmp_path / "out", "Q4_K_M")
+
+
+def test_a_recipe_of_ones_own_extends_a_schemes(source: Path, tmp_path: Path) -> None:
+    recipe = Recipe.parse({"extends": "Q4_K_M", "rules": [{"tensors": ["ffn_up"], "type": "Q6_K"}]})
+    options = QuantizeOptions(recipe=recipe)
+    found = ours.facts(ours.quantize(source.parent, tmp_path / "out", "Q4_K_M", options=options))
+    types = {tensor.name: tensor.dtype for tensor in found.tensors}
+    assert (types["blk.0.ffn_up.weight"], types["blk.0.attn_q.weight"]) == ("Q6_K", "Q4_K")
+
+
+def test_fallbacks_are_told_in_the_facts(source: Path) -> None:
+    found = QUANTIZER.infer(ours.outlook(source, "Q4_K_M"))
+    assert isinstance(found, Facts)
+    assert found.details["fallbacks"]["blk.0.ffn_down.weight"] in (["Q6_K", "Q8_0"], ["Q4_K", "Q5_0"])
