@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from modelmill import SignerOffer
+from modelmill_artifacts.keys import PublicKey
 from modelmill_artifacts.signature import Signer
 
 
@@ -10,6 +11,12 @@ def _file(key: str, base: Path) -> Signer:
     from modelmill_signers import pem
 
     return pem.open_file(base / Path(key).expanduser())
+
+
+def _create_file(key: str, base: Path, password: str | None) -> PublicKey:
+    from modelmill_signers import create
+
+    return create.new(base / Path(key).expanduser(), password)
 
 
 def _environment(key: str, base: Path) -> Signer:  # noqa: ARG001
@@ -49,7 +56,7 @@ def _azure(key: str, base: Path) -> Signer:  # noqa: ARG001
 
 
 OFFERS = (
-    SignerOffer(scheme="file", open=_file),
+    SignerOffer(scheme="file", open=_file, create=_create_file),
     SignerOffer(scheme="env", open=_environment),
     SignerOffer(scheme="development", open=_development),
     SignerOffer(scheme="hsm", open=_token, requirement="modelmill[pkcs11]"),

@@ -14,7 +14,15 @@ _COMMANDS = {
     "build": "Build targets into dist/.",
     "plan": "Show what a build would do.",
     "lock": "Resolve the sources into build.lock.",
+    "verify": "Check an artifact or a release.",
+    "diff": "Compare two artifacts or two releases.",
+    "package": "Put an artifact into a form that engines load.",
+    "publish": "Publish a release to a registry.",
+    "pull": "Fetch and verify the artifact for a machine.",
+    "deploy": "Write the files that run an artifact's image.",
+    "keys": "Make and show signing keys.",
     "plugins": "List the installed plugins and what each offers.",
+    "new-plugin": "Write a plugin's repository to start from.",
 }
 """Every command and its one line; each lives in a module of its name, imported only when it is run."""
 
@@ -48,10 +56,9 @@ class _Commands(click.Group):
 
 @click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="modelmill")
-@click.option("--debug", is_flag=True, help="Show tracebacks.")
-def modelmill(*, debug: bool) -> None:
+@click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks; may stand anywhere.")
+def modelmill() -> None:
     """Make for models: one build.toml in, a versioned, signed, SBOM-tagged set of artifacts out."""
-    del debug  # read in `main`, before click parses
 
 
 def main() -> NoReturn:
@@ -69,7 +76,8 @@ def main() -> NoReturn:
 
 def _run() -> int:
     try:
-        code: Any = modelmill(standalone_mode=False)
+        arguments = [word for word in sys.argv[1:] if word != "--debug"]  # it may stand anywhere
+        code: Any = modelmill(arguments, standalone_mode=False)
     except ModelmillError as error:
         if "--debug" in sys.argv:
             raise

@@ -1,0 +1,55 @@
+"""`modelmill publish`: a built release to a registry."""
+
+from pathlib import Path
+
+import click
+
+from modelmill.cli import options, show
+from modelmill.config import read
+from modelmill.errors import ConfigError
+from modelmill.registry import load
+from modelmill.remote import find, publish, settings
+from modelmill.sign import open_signer
+from modelmill_artifacts.policy import Policy
+from modelmill_artifacts.verify import verify
+
+
+@click.command()
+@click.argument("reference")
+@options.build_file
+@click.option("--dist", type=click.Path(path_type=Path), help="Instead of dist/ beside the build file.")
+@click.option("-O", "--option", "given", multiple=True, metavar="NAME=VALUE", help="An option of the remote.")
+@options.as_json
+def command(
+    reference: str,
+    file: Path,
+    store_path: Path | None,
+    dist: Path | None,
+    given: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Publish the built release to REFERENCE, such as registry.example/team/model:1.0.0."""
+    del store_path
+    build, registry = read(file), load()
+    release = (dist or build.path.absolute().parent / "dist") / build.project.name / build.project.version
+    if not (release / "release.json").is_file():
+        raise ConfigError(f"{release}: no finished release; run `modelmill build`")
+    signer = open_signer(build, registry)
+    if signer is not None:
+        verify(release, Policy(keys=(signer.public_key,), development_keys=True, experimental=True))
+    offer, rest = find(reference, registry)
+    report = (lambda line: None) if as_json else (lambda line: click.echo(f"  {line}", err=True))  # noqa: ARG005
+    done = publish(offer, rest, release, settings(offer, given), signer, report)
+    if as_json:
+        show.document(
+            {
+                "reference": done.reference,
+                "digest": done.digest,
+                "bytes_moved": done.bytes_moved,
+                "bytes_skipped": done.bytes_skipped,
+            }
+        )
+    else:
+        moved, skipped = show.size(done.bytes_moved), show.size(done.bytes_skipped)
+        click.echo(f"{done.reference}: {moved} moved, {skipped} there already")
+        click.echo(f"digest {done.digest}")

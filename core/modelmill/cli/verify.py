@@ -1,0 +1,87 @@
+"""`modelmill verify`: whether an artifact or a release is what it says, and whose."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from modelmill.cli import options, show
+from modelmill.registry import load
+from modelmill.sign import DEVELOPMENT, open_key
+from modelmill_artifacts import keys, policy
+from modelmill_artifacts.policy import Policy
+from modelmill_artifacts.verify import Verified, verify
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path, exists=True))
+@click.option(
+    "-k", "--key", "key_paths", multiple=True, type=click.Path(path_type=Path), help="A public key to trust (PEM)."
+)
+@click.option("--policy", "policy_path", type=click.Path(path_type=Path), help="A TOML file that says what may pass.")
+@click.option("--development-keys", is_flag=True, help="Trust your own development key too.")
+@click.option("--threads", type=click.IntRange(min=1), default=None, help="Files to hash at once.")
+@options.as_json
+def command(
+    path: Path,
+    key_paths: tuple[Path, ...],
+    policy_path: Path | None,
+    development_keys: bool,
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    """Check the signatures, every file and every description of an artifact's or a release's folder.
+
+    Nothing passes without a key to trust.
+    """
+    found = verify(path, acceptance(key_paths, policy_path, development_keys=development_keys), threads=threads or 0)
+    if as_json:
+        show.document(_document(found))
+        return
+    for item in found.artifacts:
+        name = f"{item.manifest.name} {item.manifest.version} {item.manifest.target}"
+        click.echo(f"{name}: good; {item.files} files, {show.size(item.bytes)}, signed by {_key(item)}")
+        for duty in item.obligations:
+            click.echo(f"  {item.manifest.licence}: {duty}")
+    if found.release is not None:
+        click.echo(f"release {found.release.name} {found.release.version}: good")
+
+
+def acceptance(key_paths: tuple[Path, ...], policy_path: Path | None, *, development_keys: bool) -> Policy:
+    """What the options of `verify` and `pull` accept."""
+    trusted = tuple(keys.read(item) for item in key_paths)
+    if development_keys:
+        trusted += (open_key(DEVELOPMENT, Path.cwd(), load()).public_key,)
+    accepted = Policy(keys=()) if policy_path is None else policy.read(policy_path)
+    return replace(
+        accepted,
+        keys=(*accepted.keys, *trusted),
+        development_keys=accepted.development_keys or development_keys,
+    )
+
+
+def _key(item: Any) -> str:
+    kind = "the development key" if item.development else item.key_name
+    return f"{kind} ({item.key[:16]}…)"
+
+
+def _document(found: Verified) -> dict[str, Any]:
+    return {
+        "verified": True,
+        "path": found.path,
+        "release": None if found.release is None else {"name": found.release.name, "version": found.release.version},
+        "artifacts": [
+            {
+                "path": item.path,
+                "target": item.manifest.target,
+                "key": item.key,
+                "development": item.development,
+                "files": item.files,
+                "bytes": item.bytes,
+                "licence": item.manifest.licence,
+                "obligations": list(item.obligations),
+            }
+            for item in found.artifacts
+        ],
+    }

@@ -1,0 +1,69 @@
+"""A built artifact → a package, by the packager that a plugin offers."""
+
+import shutil
+import tomllib
+import uuid
+from pathlib import Path
+from typing import Any
+
+from modelmill.config import Build, read
+from modelmill.decode import DecodeError, decode, suggestion
+from modelmill.errors import ConfigError, ModelmillError, PluginError
+from modelmill.hardware import load_profile
+from modelmill.registry import Offer, load
+from modelmill.types import PackageJob, Packager
+from modelmill_artifacts import manifest
+
+
+def packagers(verb: str, form: str, file: Path) -> tuple[Offer[Packager[Any]], Build]:
+    """The packager of this name that a verb offers, and the build. ConfigError lists what there is."""
+    build, registry = read(file), load()
+    known = {name for name in registry.packagers if registry.packagers[name].record.verb == verb}
+    if form not in known:
+        raise ConfigError(f"nothing can {verb} as {form!r}; {suggestion(form, known)}")
+    return registry.packagers[form], build
+
+
+def package_target(offer: Offer[Packager[Any]], build: Build, target: str, dist: Path | None, folder: Path) -> None:
+    """Write the package of a target's artifact into `folder`, which appears whole or not at all."""
+    if target not in build.targets:
+        raise ConfigError(f"{build.path.name}: there is no target {target!r}; {suggestion(target, build.targets)}")
+    base = dist or build.path.absolute().parent / "dist"
+    artifact = base / build.project.name / build.project.version / target
+    if not (artifact / manifest.MANIFEST).is_file():
+        raise ConfigError(f"{artifact}: not built yet; run `modelmill build {target}`")
+    found = manifest.read(artifact)
+    if offer.record.formats and found.format not in offer.record.formats:
+        raise ConfigError(
+            f"{offer.record.name} packages {', '.join(offer.record.formats)}, and {target} is {found.format}"
+        )
+    if folder.exists():
+        shutil.rmtree(folder)
+    temporary = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
+    temporary.mkdir(parents=True)
+    registry = load()
+    texts = {name: registry.hardware[name].record.toml for name in registry.hardware}
+    job = PackageJob(
+        artifact=artifact,
+        out=temporary,
+        options=_options(offer, build),
+        hardware=load_profile(build.targets[target].hardware, texts),
+    )
+    try:
+        offer.record.package(job)
+        temporary.rename(folder)
+    except ModelmillError:
+        raise
+    except Exception as error:
+        raise PluginError(f"{offer.plugin}: {offer.record.name} failed: {type(error).__name__}: {error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _options(offer: Offer[Packager[Any]], build: Build) -> Any:
+    """A packager's options from its table of build.toml."""
+    table = tomllib.loads(build.text).get(offer.record.table, {}) if offer.record.table else {}
+    try:
+        return decode(offer.record.options, table, (offer.record.table,))
+    except DecodeError as error:
+        raise ConfigError(f"{build.path.name}: [{offer.record.table}]: {error}") from error

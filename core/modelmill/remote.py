@@ -1,0 +1,111 @@
+"""Releases to and from the remotes that plugins offer."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from modelmill.decode import DecodeError, decode, suggestion
+from modelmill.errors import ConfigError, ModelmillError, PluginError
+from modelmill.registry import Offer, Registry
+from modelmill.types import Publication, Published, Pulled, PullJob, Remote
+from modelmill_artifacts.signature import IN_TOTO, Signer, sign_statement
+
+DEFAULT_SCHEME = "oci"
+
+
+def find(reference: str, registry: Registry) -> tuple[Offer[Remote[Any]], str]:
+    """The remote for a reference, and what follows its scheme; a reference without one is a registry's."""
+    scheme, separator, rest = reference.partition("://")
+    if not separator:
+        scheme, rest = DEFAULT_SCHEME, reference
+    if scheme not in registry.remotes:
+        raise ConfigError(f"unknown kind of remote {scheme!r}; {suggestion(scheme, registry.remotes)}")
+    return registry.remotes[scheme], rest
+
+
+def settings(offer: Offer[Remote[Any]], given: tuple[str, ...]) -> Any:
+    """A remote's options from `NAME=VALUE` words. ConfigError for unknown names and values of the wrong kind."""
+    table: dict[str, Any] = {}
+    for word in given:
+        name, separator, value = word.partition("=")
+        if not separator:
+            raise ConfigError(f"{word!r} is no option; write NAME=VALUE")
+        table[name] = _value(value)
+    try:
+        return decode(offer.record.options, table)
+    except DecodeError as error:
+        raise ConfigError(f"options of {offer.record.scheme}: {error}") from error
+
+
+def publish(
+    offer: Offer[Remote[Any]],
+    reference: str,
+    release: Path,
+    options: Any,
+    signer: Signer | None,
+    report: Callable[[str], None],
+) -> Published:
+    """Publish a verified release."""
+
+    def sign(statement: bytes) -> bytes:
+        if signer is None:
+            raise ConfigError("there is no key to sign with")
+        return sign_statement(IN_TOTO, statement, signer)
+
+    job = Publication(
+        release=release,
+        reference=reference,
+        options=options,
+        sign=None if signer is None else sign,
+        report=report,
+    )
+    published: Published = _call(offer, offer.record.publish, job)
+    return published
+
+
+def pull(
+    offer: Offer[Remote[Any]],
+    reference: str,
+    output: Path,
+    scratch: Path,
+    options: Any,
+    verify: Callable[[Path], None],
+    choice: Mapping[str, str | None],
+    report: Callable[[str], None],
+) -> Pulled:
+    """Pull the artifact that `choice` names (by `target` or `profile`), or the one for this machine."""
+    if output.exists():
+        raise ConfigError(f"{output} is there already; name a folder that is not")
+    job = PullJob(
+        reference=reference,
+        output=output,
+        scratch=scratch,
+        options=options,
+        verify=verify,
+        target=choice.get("target"),
+        profile=choice.get("profile"),
+        report=report,
+    )
+    pulled: Pulled = _call(offer, offer.record.pull, job)
+    return pulled
+
+
+def _call(offer: Offer[Remote[Any]], function: Callable[[Any], Any], job: Any) -> Any:
+    try:
+        return function(job)
+    except ModelmillError:
+        raise
+    except Exception as error:
+        raise PluginError(f"{offer.plugin}: {offer.record.scheme} failed: {type(error).__name__}: {error}") from error
+
+
+def _value(text: str) -> Any:
+    """A word of the command line as TOML would have it: true, 4, 0.5, else a string."""
+    if text in ("true", "false"):
+        return text == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
