@@ -48,6 +48,7 @@ def package_target(offer: Offer[Packager[Any]], build: Build, target: str, dist:
         out=temporary,
         options=_options(offer, build),
         hardware=load_profile(build.targets[target].hardware, texts),
+        root=build.path.absolute().parent,
     )
     try:
         offer.record.package(job)

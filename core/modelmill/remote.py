@@ -69,7 +69,7 @@ def pull(
     output: Path,
     scratch: Path,
     options: Any,
-    verify: Callable[[Path], None],
+    verify: Callable[[Path, str], None],
     choice: Mapping[str, str | None],
     report: Callable[[str], None],
 ) -> Pulled:

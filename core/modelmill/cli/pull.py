@@ -45,8 +45,8 @@ def command(
     scratch = store_folder(store_path) / "pulls" / hashlib.sha256(reference.encode()).hexdigest()
     scratch.mkdir(parents=True, exist_ok=True)
 
-    def check(release: Path) -> None:
-        verify(release, accepted, targets=[path.name for path in release.iterdir() if path.is_dir()])
+    def check(release: Path, chosen: str) -> None:
+        verify(release, accepted, targets=[chosen])
 
     report = (lambda line: None) if as_json else (lambda line: click.echo(f"  {line}", err=True))  # noqa: ARG005
     choice = {"target": target, "profile": None if hardware == "auto" or target else hardware}
