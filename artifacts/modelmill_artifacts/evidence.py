@@ -26,9 +26,10 @@ class Package:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Builder:
-    """The engine or a plugin that took part: its distribution, version, and the digest of its files."""
+    """The engine or a plugin that took part: its import package, its distribution, and the digest of its files."""
 
     name: str
+    distribution: str
     version: str
     sha256: str
 

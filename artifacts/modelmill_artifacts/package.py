@@ -51,11 +51,9 @@ def publish_index(folder: Path, targets: Iterable[str], signer: Signer | None) -
     found = release.index(folder, targets)
     data = release.dump(found)
     (folder / RELEASE).write_bytes(data)
-    if signer is None:
-        (folder / RELEASE_SIGNATURE).unlink(missing_ok=True)
-    else:
-        statement = release.payload(found, data)
-        (folder / RELEASE_SIGNATURE).write_bytes(sign_statement(IN_TOTO, statement, signer))
+    (folder / RELEASE_SIGNATURE).unlink(missing_ok=True)
+    if signer is not None:
+        (folder / RELEASE_SIGNATURE).write_bytes(sign_statement(IN_TOTO, release.payload(found, data), signer))
     return found
 
 

@@ -101,7 +101,7 @@ def _builder(facts: Evidence) -> dict[str, Any]:
         "builderDependencies": [
             {
                 "name": item.name,
-                "uri": evidence.pypi_purl(item.name, item.version),
+                "uri": evidence.pypi_purl(item.distribution, item.version),
                 "digest": {"sha256": item.sha256},
                 "annotations": {"version": item.version},
             }

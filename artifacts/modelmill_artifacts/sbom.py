@@ -13,7 +13,7 @@ from typing import Any
 
 from modelmill_artifacts import canonical, evidence, licence, oms
 from modelmill_artifacts.errors import ArtifactError
-from modelmill_artifacts.evidence import Evidence, Package
+from modelmill_artifacts.evidence import Builder, Evidence, Package
 from modelmill_artifacts.manifest import File, Manifest, SourceLock
 
 SPEC_VERSION = "1.6"
@@ -32,7 +32,7 @@ def dump(manifest: Manifest, facts: Evidence) -> bytes:
         "version": 1,
         "metadata": {
             "component": _artifact(manifest, facts),
-            "tools": {"components": [_builder(item.name, item.version, item.sha256) for item in facts.builders]},
+            "tools": {"components": [_builder(item) for item in facts.builders]},
         },
         "formulation": [_formula(manifest, facts)],
         "dependencies": _dependencies(manifest, facts),
@@ -151,14 +151,14 @@ def _package(item: Package) -> dict[str, Any]:
     }
 
 
-def _builder(name: str, version: str, sha256: str) -> dict[str, Any]:
+def _builder(item: Builder) -> dict[str, Any]:
     return {
-        "bom-ref": f"builder:{name}",
+        "bom-ref": f"builder:{item.name}",
         "type": "application",
-        "name": name,
-        "version": version,
-        "purl": evidence.pypi_purl(name, version),
-        "properties": _properties({"modelmill:files:sha256": sha256}),
+        "name": item.name,
+        "version": item.version,
+        "purl": evidence.pypi_purl(item.distribution, item.version),
+        "properties": _properties({"modelmill:files:sha256": item.sha256}),
     }
 
 

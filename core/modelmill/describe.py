@@ -69,9 +69,13 @@ def evidence(plan: Plan, planned: PlannedTarget) -> Evidence:
     builders, packages = {}, {}
     for step in steps:
         plugin, engine = step.components["plugin"], step.components["engine"]
-        builders["modelmill"] = Builder(name="modelmill", version=engine["version"], sha256=engine["digest"])
+        builders["modelmill"] = Builder(
+            name="modelmill", distribution="modelmill", version=engine["version"], sha256=engine["digest"]
+        )
         name = plugin["module"]
-        builders[name] = Builder(name=name, version=plugin["version"], sha256=plugin["digest"])
+        builders[name] = Builder(
+            name=name, distribution=plugin["distribution"], version=plugin["version"], sha256=plugin["digest"]
+        )
         for tool in step.components["tools"]:
             packages[tool["name"]] = Package(
                 name=tool["name"],

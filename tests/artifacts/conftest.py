@@ -73,7 +73,7 @@ def _facts(target: str) -> Manifest:
 def evidence() -> Evidence:
     return Evidence(
         target={"hardware": "raspberry-pi-5", "format": "gguf", "scheme": "Q4_K_M"},
-        builders=(Builder(name="modelmill", version="0.1.0", sha256="c" * 64),),
+        builders=(Builder(name="modelmill", distribution="modelmill", version="0.1.0", sha256="c" * 64),),
         packages=(
             Package(name="gguf", version="0.19.0", licence="MIT", requires=("numpy", "PyYAML", "absent")),
             Package(name="numpy", version="2.5.1", licence="BSD-3-Clause AND 0BSD AND MIT", sha256="d" * 64),
@@ -137,7 +137,7 @@ ReleaseMaker = Callable[..., Path]
 
 @pytest.fixture(scope="session")
 def make_release(evidence: Evidence) -> ReleaseMaker:
-    def make(folder: Path, signer: PemSigner | None, version: str = "1.0.0", fill: bytes = b"") -> Path:
+    def make(folder: Path, signer: PemSigner, version: str = "1.0.0", fill: bytes = b"") -> Path:
         for target in TARGETS:
             write_runtime(folder / target, fill + target.encode())
             describe(folder / target, replace(_facts(target), version=version), evidence, signer)

@@ -40,7 +40,7 @@ def make_artifact(folder: Path, *, model_format: str = "gguf", scheme: str = "Q4
     )
     made = Evidence(
         target={"format": model_format},
-        builders=(Builder(name="modelmill", version="0.1.0", sha256="c" * 64),),
+        builders=(Builder(name="modelmill", distribution="modelmill", version="0.1.0", sha256="c" * 64),),
         packages=(Package(name="gguf", version="0.19.0", licence="MIT"),),
         model_class="LlamaForCausalLM",
     )

@@ -6,9 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from modelmill_artifacts import release
 from modelmill_artifacts.evidence import Builder, Evidence, Package
 from modelmill_artifacts.manifest import File, HardwareProfile, Manifest, SourceLock, Step, Tool
-from modelmill_artifacts.package import describe, publish_index
+from modelmill_artifacts.package import describe
+from modelmill_artifacts.release import RELEASE, RELEASE_SIGNATURE
+from modelmill_artifacts.signature import IN_TOTO, sign_statement
 from modelmill_signers.pem import PemSigner
 
 LINUX_ARM: Mapping[str, Any] = {
@@ -27,7 +30,7 @@ MAC: Mapping[str, Any] = {"os.family": "macos", "os.arch": "arm64", "accelerator
 
 EVIDENCE = Evidence(
     target={"format": "gguf"},
-    builders=(Builder(name="modelmill", version="0.1.0", sha256="c" * 64),),
+    builders=(Builder(name="modelmill", distribution="modelmill", version="0.1.0", sha256="c" * 64),),
     packages=(Package(name="gguf", version="0.19.0", licence="MIT"),),
     model_class="LlamaForCausalLM",
 )
@@ -98,5 +101,10 @@ def write_release(
         (place / "NOTICE").write_text("Apache License\n")
         described = facts(name, requires, model_format, version)
         describe(place, replace(described, hardware=HardwareProfile(profile=name, requires=requires)), EVIDENCE, signer)
-    publish_index(folder, chosen, signer)
+    found = release.index(folder, chosen)
+    data = release.dump(found)
+    (folder / RELEASE).write_bytes(data)
+    if signer is not None:
+        signed = sign_statement(IN_TOTO, release.payload(found, data), signer)
+        (folder / RELEASE_SIGNATURE).write_bytes(signed)
     return folder
