@@ -1,0 +1,88 @@
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from modelmill.errors import ConfigError
+from modelmill.scaffold import KINDS, new_plugin
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def run(command: list[str], cwd: Path, path: Path) -> str:
+    environment = os.environ | {"PYTHONPATH": str(path), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path, Path]:
+    """A new plugin of each kind, installed into a folder beside it: kind, repository, where it is installed."""
+    kind: str = request.param
+    parent = tmp_path_factory.mktemp(kind)
+    new_plugin(f"my-{kind}", kind, parent)
+    folder, site = parent / f"modelmill-my-{kind}", parent / "site"
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--target", str(site)]
+    run([*pip, "."], folder, site)
+    return kind, folder, site
+
+
+def test_its_tests_pass_as_written(made: tuple[str, Path, Path]) -> None:
+    _, folder, site = made
+    told = run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"], folder, site)
+    assert " passed" in told
+
+
+def test_modelmill_knows_it(made: tuple[str, Path, Path]) -> None:
+    kind, folder, site = made
+    code = (
+        "from modelmill.registry import load; registry = load();"
+        "print(*[plugin.distribution for plugin in registry.plugins]); print(*registry.broken)"
+    )
+    known, broken = run([sys.executable, "-c", code], folder, site).split("\n")[:2]
+    assert f"modelmill-my-{kind}" in known.split()
+    assert broken == ""
+
+
+def test_its_code_keeps_to_the_rules_of_this_repository(
+    made: tuple[str, Path, Path], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    kind, folder, site = made
+    cache = tmp_path_factory.getbasetemp() / "mypy"
+    package = f"modelmill_my_{kind}"
+    config = str(ROOT / "pyproject.toml")
+    ignore = "INP001,S101,TID253"
+    ruff = [sys.executable, "-m", "ruff", "check", "--no-cache", "--config", config, "--extend-ignore", ignore]
+    run([*ruff, "--config", f"src = ['{folder}']", "."], folder, site)
+    run([sys.executable, "-m", "ruff", "format", "--no-cache", "--config", config, "--check", "."], folder, site)
+    run([sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(cache), package, "tests"], folder, site)
+
+
+def test_its_project_names_what_it_brings(made: tuple[str, Path, Path]) -> None:
+    kind, folder, _ = made
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    assert project["entry-points"]["modelmill"] == {f"my-{kind}": f"modelmill_my_{kind}"}
+    assert (folder / ".github/workflows/test.yml").exists()
+    assert "@" not in (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["My Format", "", "1st", "../up", "modelmill-"])
+def test_a_name_that_no_package_can_have_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot name a plugin"):
+        new_plugin(name, "converter", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    new_plugin("twice", "source", tmp_path)
+    with pytest.raises(ConfigError, match="is there already"):
+        new_plugin("twice", "signer", tmp_path)
+
+
+def test_an_unknown_kind_is_named_with_those_there_are(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="'model' cannot be made; there is converter, quantizer"):
+        new_plugin("x", "model", tmp_path)
