@@ -101,6 +101,10 @@ class Document:
     defaults: Defaults = field(default_factory=Defaults)
     sign: Sign = field(default_factory=Sign)
     policy: Policy = field(default_factory=Policy)
+    image: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the packagers that make images; each checks them against its own record when it runs."""
+    deploy: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the packagers of `modelmill deploy`, checked likewise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
