@@ -1,21 +1,22 @@
 from pathlib import Path
 
 import pytest
-from gguf_conversions import Case, comparable_fields, convert, predicted, reference, tensor_bytes
+from gguf_conversions import (
+    LINEAR_ROPE,
+    LLAMA3_ROPE,
+    LONG_ROPE,
+    YARN_ROPE,
+    Case,
+    comparable_fields,
+    convert,
+    predicted,
+    reference,
+    tensor_bytes,
+)
 
 from modelmill_gguf.fields import value
 from modelmill_gguf.header import read_header
 
-LLAMA3_ROPE = {
-    "rope_theta": 500_000.0,
-    "rope_scaling": {
-        "rope_type": "llama3",
-        "factor": 8.0,
-        "low_freq_factor": 1.0,
-        "high_freq_factor": 4.0,
-        "original_max_position_embeddings": 64,
-    },
-}
 CASES = (
     Case(architecture="llama"),
     Case(architecture="mistral"),
@@ -36,16 +37,11 @@ CASES = (
     Case(architecture="gemma3", dtype="F32", scheme="F32"),
     Case(architecture="phi3", scheme="F16"),
     Case(architecture="llama", label="threefold", config=LLAMA3_ROPE),
-    Case(
-        architecture="llama",
-        label="linear",
-        config={"rope_scaling": {"rope_type": "linear", "factor": 2.0}},
-    ),
-    Case(
-        architecture="qwen2",
-        label="yarn",
-        config={"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}},
-    ),
+    Case(architecture="llama", label="linear", config=LINEAR_ROPE),
+    Case(architecture="qwen2", label="yarn", config=YARN_ROPE),
+    Case(architecture="phi3", label="long", config=LONG_ROPE),
+    Case(architecture="smollm3", label="deep", layers=4),
+    Case(architecture="qwen3", shards=3),
 )
 
 

@@ -1,6 +1,5 @@
 """Checkpoints for the tests of the conversion into GGUF, and the conversion itself without an engine."""
 
-import dataclasses
 import json
 import os
 import subprocess
@@ -12,7 +11,7 @@ from typing import Any
 
 from modelmill import ConvertError, Facts, Job, Limits, Outlook
 from modelmill.checkpoint import facts
-from modelmill.testing import make_checkpoint
+from modelmill.testing import Shape, make_checkpoint
 from modelmill_gguf import offers
 from modelmill_gguf.fields import Field
 from modelmill_gguf.header import read_header
@@ -20,6 +19,28 @@ from modelmill_gguf.options import ConvertOptions
 
 # What llama.cpp's script takes from the name of a folder, which says nothing about a model.
 PROVENANCE = {"general.name", "general.basename", "general.finetune", "general.version", "general.organization"}
+
+LLAMA3_ROPE = {
+    "rope_theta": 500_000.0,
+    "rope_scaling": {
+        "rope_type": "llama3",
+        "factor": 8.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 64,
+    },
+}
+LINEAR_ROPE = {"rope_scaling": {"rope_type": "linear", "factor": 2.0}}
+YARN_ROPE = {"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}}
+LONG_ROPE = {
+    "original_max_position_embeddings": 1024,
+    "max_position_embeddings": 4096,
+    "rope_scaling": {
+        "rope_type": "longrope",
+        "short_factor": [1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7],
+        "long_factor": [2.0, 2.1, 2.2, 2.3, 2.4, 2.5, 2.6, 2.7],
+    },
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +51,7 @@ class Case:
     dtype: str = "BF16"
     scheme: str = "BF16"
     shards: int = 1
+    layers: int = 2
     config: Mapping[str, Any] = field(default_factory=dict)
     label: str = ""
 
@@ -42,7 +64,12 @@ class Case:
     def make(self, folder: Path) -> Path:
         """Write the checkpoint."""
         return make_checkpoint(
-            folder / self.name, self.architecture, dtype=self.dtype, shards=self.shards, config=self.config
+            folder / self.name,
+            self.architecture,
+            shape=Shape(layers=self.layers),
+            dtype=self.dtype,
+            shards=self.shards,
+            config=self.config,
         )
 
 
@@ -106,8 +133,3 @@ def tensor_bytes(path: Path) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
             file.seek(info.offset)
             found[info.name] = (info.kind, info.shape, file.read(info.size))
         return found
-
-
-def replaced(case: Case, **changes: Any) -> Case:
-    """The same case with other values."""
-    return dataclasses.replace(case, **changes)

@@ -1,0 +1,88 @@
+import json
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from gguf_conversions import LINEAR_ROPE, LLAMA3_ROPE, LONG_ROPE, YARN_ROPE, Case, convert
+
+from modelmill.checkpoint import read_tokenizer
+from reference import llama
+
+# Six layers give gemma3 one that attends to everything, four give smollm3 one without rope.
+CASES = (
+    Case(architecture="llama", scheme="F32"),
+    Case(architecture="mistral", scheme="F32"),
+    Case(architecture="qwen2", scheme="F32"),
+    Case(architecture="qwen3", scheme="F32"),
+    Case(architecture="gemma3", scheme="F32", layers=6),
+    Case(architecture="phi3", scheme="F32"),
+    Case(architecture="smollm3", scheme="F32", layers=4),
+    Case(architecture="llama", label="threefold", scheme="F32", config=LLAMA3_ROPE),
+    Case(architecture="llama", label="linear", scheme="F32", config=LINEAR_ROPE),
+    Case(architecture="qwen2", label="yarn", scheme="F32", config=YARN_ROPE),
+    Case(architecture="phi3", label="long", scheme="F32", config=LONG_ROPE),
+)
+TEXTS = (
+    "The quick brown fox, jumps over the lazy dog's back!",
+    "def f(x):\n\tif x  >= 10:\n        return  x**2  # comment\n\n\n",
+    "I've can't WE'LL they're 'Tis O'Brien's",
+    "1 12 123 1234 12345 3.14159 1,000,000 0xFF",
+    "日本語のテキストと中文文本\uff0c한국어도.",
+    "🚀 👩‍👩‍👧‍👦 é e\u0301 ﬁ ½ ²",
+    "   leading, trailing   ",
+    "\t\ttabs\r\nand\r\n\r\nlines \n \n  ",
+    "<|im_start|>user\nhi<|im_end|> <s> </s> <bos>x<eos> <|begin_of_text|>",
+    "",
+    " ",
+    "a",
+)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_llama_cpp_predicts_what_transformers_predicts(tmp_path: Path, case: Case) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    source = case.make(tmp_path / "source")
+    file = convert(source, tmp_path / "out", case.scheme) / "model.gguf"
+    size = json.loads((source / "config.json").read_text())["vocab_size"]
+    ids = [int(each) for each in np.random.default_rng(0).integers(0, size, 96)]
+    model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, attn_implementation="eager")
+    with torch.inference_mode():
+        theirs = model(torch.tensor([ids])).logits[0].numpy()
+    ours = llama.logits(file, ids)
+    spread = theirs.std()
+    assert np.abs(ours - theirs).max() < 0.02 * spread
+    assert (ours.argmax(axis=1) == theirs.argmax(axis=1)).mean() > 0.95
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if not case.label], ids=lambda case: case.architecture)
+def test_llama_cpp_tokenizes_as_the_tokenizers_library_does(tmp_path: Path, case: Case) -> None:
+    from tokenizers import Tokenizer
+
+    source = case.make(tmp_path / "source")
+    file = convert(source, tmp_path / "out", case.scheme) / "model.gguf"
+    tokenizer = Tokenizer.from_file(str(source / "tokenizer.json"))
+    normalizes = json.loads((source / "tokenizer.json").read_text())["normalizer"] == {"type": "NFC"}
+    with llama.loaded(file) as model:
+        for text in TEXTS:
+            # llama.cpp takes text as it comes; a tokenizer that composes characters first is given its own due.
+            given = unicodedata.normalize("NFC", text) if normalizes else text
+            ours = model.tokenize(given.encode(), add_bos=False, special=True)
+            assert ours == tokenizer.encode(text, add_special_tokens=False).ids, text
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if not case.label], ids=lambda case: case.architecture)
+def test_llama_cpp_adds_the_tokens_around_a_text_that_the_tokenizer_adds(tmp_path: Path, case: Case) -> None:
+    from tokenizers import Tokenizer
+
+    source = case.make(tmp_path / "source")
+    file = convert(source, tmp_path / "out", case.scheme) / "model.gguf"
+    tokenizer = Tokenizer.from_file(str(source / "tokenizer.json"))
+    template = read_tokenizer(source)
+    with llama.loaded(file) as model:
+        assert model.tokenize(b"hello there", add_bos=True, special=False) == tokenizer.encode("hello there").ids
+        assert template is not None
+        assert model.metadata.get("tokenizer.chat_template") == template.chat_template
