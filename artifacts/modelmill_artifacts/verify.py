@@ -78,8 +78,16 @@ def verify(
     Of a release, `targets` are the artifacts that must be there, and no other may be; None means all of the
     index. `threads` 0 takes as many as there are cores. Raises ArtifactError that says what is wrong first.
     """
+    try:
+        return _verify(path.resolve() if path.is_symlink() else path, accepts, targets, threads, progress)
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read: {error.strerror} ({error.filename})") from error
+
+
+def _verify(
+    path: Path, accepts: Policy, targets: Collection[str] | None, threads: int, progress: Progress | None
+) -> Verified:
     trusted = policy.trusted(accepts)
-    path = path.resolve() if path.is_symlink() else path
     if (path / RELEASE).exists() or (path / RELEASE).is_symlink():
         found, entries = _release(path, accepts, trusted, targets)
         signed = [_signature(path / item.path, trusted) for item in entries]
