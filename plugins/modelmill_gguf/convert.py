@@ -12,7 +12,7 @@ from modelmill.checkpoint import Checkpoint
 from modelmill_gguf import split
 from modelmill_gguf.fields import Buffer, Field
 from modelmill_gguf.layout import Layout, Planned, plan
-from modelmill_gguf.options import ConvertOptions, most_bytes
+from modelmill_gguf.options import ConvertOptions
 from modelmill_gguf.values import Array, blocks
 from modelmill_gguf.vocabulary import build
 from modelmill_gguf.writer import write
@@ -62,7 +62,7 @@ def rows(model: OpenModel, planned: Planned, kind: str) -> Iterator[Array]:
 def run(job: Job[ConvertOptions]) -> None:
     """Convert a checkpoint; the step's work."""
     with open_model(job.source, job.scheme, job.options.name) as model:
-        groups = split.groups(model.layout.tensors, most_bytes(job.options))
+        groups = split.groups(model.layout.tensors, split.most_bytes(job.options))
         planned = iter(model.layout.planned)
         for at, tensors in enumerate(groups):
             place = split.fields(at, len(groups), len(model.layout.tensors))

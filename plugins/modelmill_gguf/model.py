@@ -184,12 +184,3 @@ def _check_vocabulary(model: Model, name: str) -> None:
     shape = embedding.get("token_embd.weight")
     if tokens is not None and shape and tokens.count != shape[0]:
         raise ConvertError(f"{name} has {tokens.count} tokens, but token_embd.weight has {shape[0]} rows.")
-
-
-def artifact_path(path: str, name: str, scheme: str) -> str:
-    """A result's file in an artifact: NAME-SCHEME.gguf, with its number where the model is split."""
-    numbered = split.numbered(path)
-    if numbered is None:
-        return f"{name}-{scheme}.gguf" if path.endswith(".gguf") else path
-    _, at, count = numbered
-    return f"{name}-{scheme}-{at + 1:05d}-of-{count:05d}.gguf"

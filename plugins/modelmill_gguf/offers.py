@@ -1,35 +1,69 @@
-"""The records of the format gguf and of the converter into it."""
+"""The records of the format gguf and of the converter into it; what they do is imported when they do it."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from modelmill import Converter, Format, Job, TensorData
-from modelmill_gguf import model, predict
+from modelmill import Converter, Estimate, Facts, Format, Job, Outlook, Refusal, TensorData
 from modelmill_gguf.file_types import SCHEMES
-from modelmill_gguf.layout import DTYPES
 from modelmill_gguf.options import ConvertOptions
 
 
-def _tensors(folder: Path) -> Iterator[TensorData]:
-    from modelmill_gguf.tensors import tensors
+def _detect(folder: Path) -> bool:
+    from modelmill_gguf import model
 
-    return tensors(folder)
+    return model.detect(folder)
+
+
+def _facts(folder: Path) -> Facts:
+    from modelmill_gguf import model
+
+    return model.facts(folder)
+
+
+def _validate(folder: Path) -> None:
+    from modelmill_gguf import model
+
+    model.validate(folder)
+
+
+def _tensors(folder: Path) -> Iterator[TensorData]:
+    from modelmill_gguf import tensors
+
+    return tensors.tensors(folder)
+
+
+def _artifact_path(path: str, name: str, scheme: str) -> str:
+    from modelmill_gguf import split
+
+    return split.artifact_path(path, name, scheme)
 
 
 def _run(job: Job[ConvertOptions]) -> None:
-    from modelmill_gguf.convert import run
+    from modelmill_gguf import convert
 
-    run(job)
+    convert.run(job)
+
+
+def _infer(outlook: Outlook[ConvertOptions]) -> Facts | Refusal:
+    from modelmill_gguf import predict
+
+    return predict.infer(outlook)
+
+
+def _estimate(outlook: Outlook[ConvertOptions], facts: Facts) -> Estimate:
+    from modelmill_gguf import predict
+
+    return predict.estimate(outlook, facts)
 
 
 FORMAT = Format(
     name="gguf",
     schemes=SCHEMES,
-    detect=model.detect,
-    facts=model.facts,
-    validate=model.validate,
+    detect=_detect,
+    facts=_facts,
+    validate=_validate,
     tensors=_tensors,
-    artifact_path=model.artifact_path,
+    artifact_path=_artifact_path,
     usage="llama-cli -m {file} -p 'What is the capital of France?'",
 )
 
@@ -37,18 +71,12 @@ FROM_HUGGINGFACE = Converter(
     name="huggingface-to-gguf",
     takes="huggingface",
     gives="gguf",
-    schemes=DTYPES[::-1],
+    schemes=("F32", "F16", "BF16"),
     options=ConvertOptions,
     run=_run,
-    infer=predict.infer,
-    estimate=predict.estimate,
-    reads=(
-        "*.safetensors",
-        "*.json",
-        "tokenizer.model",
-        "chat_template.jinja",
-        "README.md",
-    ),
+    infer=_infer,
+    estimate=_estimate,
+    reads=("*.safetensors", "*.json", "tokenizer.model", "chat_template.jinja", "README.md"),
     tools=("numpy",),
     requirement="modelmill[gguf]",
 )

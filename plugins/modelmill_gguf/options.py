@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from modelmill_gguf.split import parse_size
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvertOptions:
@@ -14,8 +12,3 @@ class ConvertOptions:
 
     name: str | None = None
     split_max_size: str | None = None
-
-
-def most_bytes(options: ConvertOptions) -> int | None:
-    """The bytes of tensors in a split file; None for one file. Raises ConvertError for what is no size."""
-    return None if options.split_max_size is None else parse_size(options.split_max_size)

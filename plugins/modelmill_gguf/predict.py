@@ -7,7 +7,7 @@ from modelmill import ConvertError, Estimate, Facts, Outlook, Refusal
 from modelmill_gguf import split
 from modelmill_gguf.details import gguf_details, tokenizer_details
 from modelmill_gguf.layout import Layout, plan
-from modelmill_gguf.options import ConvertOptions, most_bytes
+from modelmill_gguf.options import ConvertOptions
 from modelmill_gguf.writer import file_size, metadata_size
 
 _INTERPRETER = 90 * 1024**2  # Python, numpy and the plugin
@@ -49,7 +49,7 @@ def _details(facts: Facts, layout: Layout) -> dict[str, Any]:
 
 def file_sizes(layout: Layout, options: ConvertOptions) -> dict[str, int]:
     """Every file of the result with its exact size."""
-    groups = split.groups(layout.tensors, most_bytes(options))
+    groups = split.groups(layout.tensors, split.most_bytes(options))
     sizes = {}
     for at, tensors in enumerate(groups):
         place = metadata_size(split.fields(at, len(groups), len(layout.tensors)))

@@ -119,8 +119,7 @@ def _steps(part: Any) -> tuple[tuple[str, ...], ...] | None:
     kind = part.get("type")
     if kind == "Sequence":
         parts = part.get("pretokenizers")
-        nested = [_steps(each) for each in parts] if isinstance(parts, list) else [None]
-        return _joined(nested)
+        return _joined([_steps(each) for each in parts]) if isinstance(parts, list) else None
     if kind == "ByteLevel" and not part.get("add_prefix_space", True):
         return (_GPT2,) if part.get("use_regex", True) else (_BYTES,)
     if kind == "Digits" and part.get("individual_digits"):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from modelmill import ConvertError, Tensor
 from modelmill_gguf.fields import Field, ValueType, scalar
+from modelmill_gguf.options import ConvertOptions
 from modelmill_gguf.tensor_types import byte_size
 from modelmill_gguf.writer import padded
 
@@ -28,6 +29,11 @@ def parse_size(text: str) -> int:
     if not size:
         raise ConvertError(f"split_max_size is {text!r}; it must be a number of bytes, or of K, M or G, such as 2G.")
     return size
+
+
+def most_bytes(options: ConvertOptions) -> int | None:
+    """The bytes of tensors in a split file; None for one file. Raises ConvertError for what is no size."""
+    return None if options.split_max_size is None else parse_size(options.split_max_size)
 
 
 def groups(tensors: Sequence[Tensor], most: int | None) -> list[Sequence[Tensor]]:
@@ -71,3 +77,12 @@ def numbered(name: str) -> tuple[str, int, int] | None:
     """The stem, number (from 0) and count that a split file's name says; None for another name."""
     match = _NAME.match(name)
     return (match[1], int(match[2]) - 1, int(match[3])) if match else None
+
+
+def artifact_path(path: str, name: str, scheme: str) -> str:
+    """A result's file in an artifact: NAME-SCHEME.gguf, with its number where the model is split."""
+    place = numbered(path)
+    if place is None:
+        return f"{name}-{scheme}.gguf" if path.endswith(".gguf") else path
+    _, at, count = place
+    return f"{name}-{scheme}-{at + 1:05d}-of-{count:05d}.gguf"
