@@ -10,7 +10,7 @@ from modelmill.assemble import place
 from modelmill.card import CARD, card
 from modelmill.describe import describe, evidence, runtime_files
 from modelmill.errors import ModelmillError
-from modelmill.execute import Event, Settings, execute, work
+from modelmill.execute import Event, Settings, Work, execute, fuse, work
 from modelmill.index import withdraw, write_index
 from modelmill.plan import PlannedTarget
 from modelmill.prepare import Prepared
@@ -57,7 +57,7 @@ def make(
     """
     store, build = prepared.store, prepared.build
     signer = open_signer(build, prepared.registry)
-    todo = work(prepared.plan, tuple(planned.key for planned in prepared.plan.targets), store.result)
+    todo = outstanding(prepared)
     if todo.steps:
         store.sweep()
     outcome = execute(prepared.plan, todo, store, prepared.resolver, settings, listen)
@@ -79,6 +79,13 @@ def make(
         index = write_index(build, folder, signer, store.warn)
     store.index.save()
     return Made(artifacts=tuple(artifacts), failures=failures, index=index)
+
+
+def outstanding(prepared: Prepared) -> Work:
+    """The steps that a build would run, fused where that is cheaper."""
+    wanted = tuple(planned.key for planned in prepared.plan.targets)
+    todo = work(prepared.plan, wanted, prepared.store.result)
+    return fuse(prepared.plan, todo, frozenset(wanted), prepared.registry)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,8 @@ import click
 from modelmill.cli import options, show
 from modelmill.cli.plan import plan_document, plan_text
 from modelmill.cli.progress import listener
-from modelmill.execute import Settings, work
-from modelmill.make import Artifact, Made, make
+from modelmill.execute import Settings
+from modelmill.make import Artifact, Made, make, outstanding
 from modelmill.prepare import prepare, store_folder
 from modelmill.store import Store
 from modelmill.uptodate import remember
@@ -48,7 +48,7 @@ def command(
     store = Store(store_folder(store_path), show.warn)
     prepared = prepare(file, store, names, everything=everything, locked=locked)
     if dry_run:
-        todo = work(prepared.plan, tuple(item.key for item in prepared.plan.targets), store.result)
+        todo = outstanding(prepared)
         store.index.save()
         if as_json:
             show.document(plan_document(prepared.plan, todo))

@@ -6,7 +6,8 @@ from typing import Any
 import click
 
 from modelmill.cli import options, show
-from modelmill.execute import Work, work
+from modelmill.execute import Work
+from modelmill.make import outstanding
 from modelmill.plan import Plan, Step
 from modelmill.prepare import prepare, store_folder
 from modelmill.store import Store
@@ -23,7 +24,7 @@ def command(
     """Show the steps that targets need, their predicted sizes, and which are in the store already."""
     store = Store(store_folder(store_path), show.warn)
     prepared = prepare(file, store, names, everything=everything, locked=locked)
-    todo = work(prepared.plan, tuple(item.key for item in prepared.plan.targets), store.result)
+    todo = outstanding(prepared)
     store.index.save()
     if as_json:
         show.document(plan_document(prepared.plan, todo))
@@ -37,17 +38,19 @@ def plan_text(plan: Plan, todo: Work) -> str:
     for planned in plan.targets:
         for key in planned.chain:
             users[key].append(planned.target.name)
-    rows = [
-        (
-            step.title,
-            _state(step, todo),
-            show.size(step.estimate.bytes_out),
-            show.size(step.estimate.peak_memory),
-            "" if _state(step, todo) == "cached" else show.seconds(step.estimate.seconds),
-            ", ".join(users[key]),
+    rows = []
+    for key, planned_step in plan.steps.items():
+        step = todo.steps.get(key, planned_step)
+        rows.append(
+            (
+                step.title,
+                _state(step, todo),
+                show.size(step.estimate.bytes_out),
+                show.size(step.estimate.peak_memory),
+                show.seconds(step.estimate.seconds) if key in todo.steps else "",
+                ", ".join(users[key]),
+            )
         )
-        for key, step in plan.steps.items()
-    ]
     to_run = list(todo.steps.values())
     written = show.size(sum(step.estimate.bytes_out for step in to_run))
     head = f"{len(plan.targets)} targets, {len(plan.steps)} steps, {len(to_run)} to run, writing {written}"

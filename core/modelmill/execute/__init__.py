@@ -1,6 +1,7 @@
 """The plan's steps, run: in child processes, as many at once as the machine holds."""
 
 from modelmill.execute.events import Event, Failed, Finished, Progress, Started, Waiting
+from modelmill.execute.fuse import fuse
 from modelmill.execute.needs import Work, work
 from modelmill.execute.run import Outcome, Settings, execute
 
@@ -15,5 +16,6 @@ __all__ = [
     "Waiting",
     "Work",
     "execute",
+    "fuse",
     "work",
 ]
