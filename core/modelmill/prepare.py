@@ -20,6 +20,8 @@ from modelmill.plan.keys import Identity
 from modelmill.registry import Offer, Registry, load
 from modelmill.store import Store
 from modelmill.types import Hardware, Maker
+from modelmill_artifacts import licence, policy
+from modelmill_artifacts.errors import ArtifactError
 
 LOCK = "build.lock"
 
@@ -61,6 +63,7 @@ def prepare(
     resolver = Resolver(build, registry, store, known)
     needed = sorted({name for target in targets for name in (target.source, *target.inputs.values())})
     states = {name: resolver.resolve(name) for name in needed}
+    _check_licences(build, states)
     _keep_lock(build, lock_path, known, states, locked=locked)
     return Prepared(
         build=build,
@@ -138,6 +141,19 @@ def _keep_lock(
         return
     if found != known:
         write_lock(path, found.values())
+
+
+def _check_licences(build: Build, states: Mapping[str, SourceState]) -> None:
+    """Refuse a source whose licence `[policy] licenses` does not allow, before any work."""
+    allowed = build.policy.licenses
+    if allowed is None:
+        return
+    for name, state in states.items():
+        stated = state.locked.licence
+        try:
+            policy.check_licence(None if stated is None else licence.normalise(stated), allowed)
+        except ArtifactError as error:
+            raise ConfigError(f"{build.path.name}: source {name!r}, {error}") from error
 
 
 def _with_recipes(build: Build) -> tuple[Build, tuple[Path, ...]]:

@@ -47,6 +47,8 @@ def command(
     """Build targets into dist/NAME/VERSION/TARGET; all default ones if none is named."""
     store = Store(store_folder(store_path), show.warn)
     prepared = prepare(file, store, names, everything=everything, locked=locked)
+    for warning in prepared.plan.warnings:
+        show.warn(warning)
     if dry_run:
         todo = outstanding(prepared)
         store.index.save()

@@ -24,6 +24,8 @@ def command(
     """Show the steps that targets need, their predicted sizes, and which are in the store already."""
     store = Store(store_folder(store_path), show.warn)
     prepared = prepare(file, store, names, everything=everything, locked=locked)
+    for warning in prepared.plan.warnings:
+        show.warn(warning)
     todo = outstanding(prepared)
     store.index.save()
     if as_json:

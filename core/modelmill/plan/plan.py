@@ -1,12 +1,13 @@
 """Targets, sources and offers → Plan; reads no file and runs nothing."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, cast
 
 from modelmill.config import Target
 from modelmill.decode import DecodeError, decode, suggestion
 from modelmill.errors import ModelmillError, PlanError, PluginError
+from modelmill.fit import Fit, explain, fit
 from modelmill.lock import SourceState
 from modelmill.lock.records import matching
 from modelmill.plan import keys
@@ -44,7 +45,21 @@ def plan(
     for item in planned:
         for key in item.chain:
             planner.gather(key, needed)
-    return Plan(steps=needed, targets=tuple(planned))
+    return Plan(steps=needed, targets=tuple(planned), warnings=tuple(_warnings(planned)))
+
+
+def checked_fit(target: Target, device: Hardware, facts: Facts, size: int) -> Fit | None:
+    """What an artifact of this size needs on the target's device. PlanError where no context at all would fit."""
+    found = fit(device, facts, size)
+    if found is not None and not found.fits and found.largest_context == 0:
+        raise PlanError(f"target {target.name!r}: {explain(found, target.hardware)}")
+    return found
+
+
+def _warnings(planned: Iterable[PlannedTarget]) -> Iterator[str]:
+    for item in planned:
+        if item.fit is not None and (not item.fit.fits or item.fit.tight):
+            yield f"target {item.target.name!r}: {explain(item.fit, item.target.hardware)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,10 +82,13 @@ class Planner:
         route = search(source.facts, target, self.registry, attempt)
         self._check_options(target, route)
         self._check_inputs(target, route)
+        device = self.hardware[target.hardware]
+        last = self._steps[route[-1].key]
         return PlannedTarget(
+            fit=checked_fit(target, device, last.facts, last.estimate.bytes_out),
             target=target,
             format=self.registry.formats[target.format],
-            hardware=self.hardware[target.hardware],
+            hardware=device,
             chain=tuple(move.key for move in route),
             source=source,
             inputs={name: self.sources[item] for name, item in target.inputs.items()},

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from modelmill.config import Target
+from modelmill.fit import Fit
 from modelmill.lock import LockedFile, SourceState
 from modelmill.registry import Offer
 from modelmill.types import Estimate, Facts, Format, Hardware, Maker
@@ -64,6 +65,8 @@ class PlannedTarget:
     """Keys of the steps on the way from source to artifact; the last is the artifact's."""
     source: SourceState
     inputs: Mapping[str, SourceState]
+    fit: Fit | None
+    """What the model needs on the device; None where the profile states no memory budget."""
 
     @property
     def key(self) -> str:
@@ -77,3 +80,4 @@ class Plan:
 
     steps: Mapping[str, Step]
     targets: tuple[PlannedTarget, ...]
+    warnings: tuple[str, ...] = ()
