@@ -24,6 +24,8 @@ _MICRO_BATCH = 512
 """Tokens that llama.cpp computes at once (its n_ubatch); the compute buffer grows with it."""
 _RUNTIME = 48 * _MIB
 """What a runtime takes before it loads a model, and for tables of its vocabulary: llama.cpp as measured."""
+_MOST_LAYERS = 10_000
+"""More are no model but a number in a file; the deepest published ones have some hundred."""
 _TIGHT = 0.9
 """Above this part of the budget a model fits on paper and may not beside whatever else runs there."""
 
@@ -122,7 +124,7 @@ def _count(config: Mapping[str, Any], key: str) -> int:
 def _layers(config: Mapping[str, Any]) -> list[int | None] | None:
     """For each layer the most tokens that it keeps, None for all; None where the configuration does not say."""
     layers = _count(config, "num_hidden_layers")
-    if not layers or not _per_token(config):
+    if not 0 < layers <= _MOST_LAYERS or not _per_token(config):
         return None
     window = _count(config, "sliding_window")
     kinds = config.get("layer_types")

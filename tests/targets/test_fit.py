@@ -3,7 +3,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelmill import Facts, Hardware
@@ -106,6 +106,7 @@ values = (
         st.sampled_from([*LLAMA_8B, "head_dim", "layer_types", "sliding_window", "text_config"]), values
     )
 )
+@settings(deadline=None)
 def test_no_configuration_breaks_it(config: dict[str, Any]) -> None:
     found = fit(device(), Facts(format="gguf", config=config), 0)
     assert found is not None
