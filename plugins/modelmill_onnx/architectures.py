@@ -21,3 +21,8 @@ BUILDABLE: Final = (
 )
 """Left out: what needs the checkpoint's own code (ChatGLM, InternLM2, Phi3Small, Phi4MM), what the builder makes
 for CUDA alone (PhiMoE), experts (GptOss, GraniteMoeHybrid, Lfm2Moe), state-space hybrids, speech and vision."""
+
+
+def genai_type(architecture: str) -> str:
+    """The name that the builder gives a model in genai_config.json (`model.type`)."""
+    return "gemma3_text" if architecture == "Gemma3ForCausalLM" else architecture.split("For", maxsplit=1)[0].lower()

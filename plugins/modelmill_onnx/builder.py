@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from modelmill import ConvertError, Job
+from modelmill.checkpoint import open_checkpoint
 from modelmill_onnx.layouts import add_foundry_local
 from modelmill_onnx.options import BuildInt4Options, BuildOptions
 
@@ -22,12 +23,14 @@ def run(job: Job[BuildOptions]) -> None:
     source, provider = str(job.source), job.options.execution_provider
     precision, cache = PRECISIONS[job.scheme], str(job.limits.scratch / "builder")
     given = [f"{key}={value}" for key, value in _extra_options(job.options).items()]
+    with open_checkpoint(job.source):
+        pass  # headers, shards and sizes are checked, and told of by name, before the builder looks at them
     with _builder() as builder:
         try:
             extra = builder.parse_extra_options("", source, str(job.out), precision, provider, cache, given)
             _flatten_rope(extra["hf_details"]["hf_config"])
             builder.create_model("", source, str(job.out), precision, provider, cache, **extra)
-        except (ValueError, KeyError, AttributeError, NotImplementedError, OSError, RuntimeError) as error:
+        except Exception as error:
             raise ConvertError(
                 f"the model builder cannot convert this checkpoint: {_sentence(error, source)}"
             ) from error

@@ -20,8 +20,10 @@ BUDGET: Final = 2 * 1024**3
 _FOLDER: Final = "session.model_external_initializers_file_folder_path"
 
 
-def read_tokens(folder: Path, tokenizer: Path, chunks: int) -> list[Array]:
+def read_tokens(folder: Path, model: Path, chunks: int) -> list[Array]:
     """`chunks` pieces of CHUNK tokens, spread evenly over the text of all files of a folder in order of name.
+
+    Shorter pieces for a model with a shorter context.
 
     ConvertError where the text is too short or is no text.
     """
@@ -31,15 +33,16 @@ def read_tokens(folder: Path, tokenizer: Path, chunks: int) -> list[Array]:
         text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*")) if path.is_file())
     except UnicodeDecodeError:
         raise ConvertError("the calibration text is not UTF-8") from None
-    ids = Tokenizer.from_file(str(tokenizer)).encode(text, add_special_tokens=False).ids
-    whole = len(ids) // CHUNK
+    ids = Tokenizer.from_file(str(model / "tokenizer.json")).encode(text, add_special_tokens=False).ids
+    size = min(CHUNK, json.loads((model / "genai_config.json").read_text())["model"]["context_length"])
+    whole = len(ids) // size
     if whole < chunks:
         raise ConvertError(
-            f"the calibration text has {len(ids):,} tokens and {chunks} pieces of {CHUNK} were asked for; "
+            f"the calibration text has {len(ids):,} tokens and {chunks} pieces of {size} were asked for; "
             "give a longer text, or fewer `calibration_chunks`"
         )
-    starts = [number * whole // chunks * CHUNK for number in range(chunks)]
-    return [np.array([ids[start : start + CHUNK]], np.int64) for start in starts]
+    starts = [number * whole // chunks * size for number in range(chunks)]
+    return [np.array([ids[start : start + size]], np.int64) for start in starts]
 
 
 def hessians(
@@ -49,14 +52,15 @@ def hessians(
 
     In the order of `widths`, as many at a time as BUDGET holds.
     """
+    torch.set_num_threads(1)
     for names in _passes(widths):
         session = _session(model, folder, names)
         sums = {name: torch.zeros(widths[name], widths[name], dtype=torch.float64) for name in names}
         for chunk in chunks:
             values = session.run(names, feeds(session, folder, chunk))
             for name, value in zip(names, values, strict=True):
-                rows = torch.from_numpy(np.asarray(value, np.float32).reshape(-1, widths[name])).double()
-                sums[name] += rows.T @ rows
+                rows = torch.from_numpy(np.asarray(value, np.float32).reshape(-1, widths[name]))
+                sums[name] += (rows.T @ rows).double()
         for name in names:
             yield name, sums.pop(name).numpy()
 

@@ -1,11 +1,10 @@
 """The file beside an ONNX model that holds its weights, written once from front to back."""
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import onnx
 
-from modelmill import Job, create
 from modelmill_onnx.kernels import Array
 
 _SMALL: Final = 1024**2
@@ -14,12 +13,22 @@ _ALIGN_LARGE: Final = 4096
 """ONNX Runtime maps a weight into memory where its offset is a multiple of the page size."""
 
 
+class Writer(Protocol):
+    """A file that is written from front to back."""
+
+    def write(self, data: Any, /) -> int:
+        """Append bytes."""
+
+    def tell(self) -> int:
+        """The number of bytes so far."""
+
+
 class ExternalData:
     """`<model>.data`, open for writing; every tensor starts at an aligned offset."""
 
-    def __init__(self, job: Job[Any], path: str) -> None:
-        self._name = path
-        self._file = create(job, path)
+    def __init__(self, file: Writer, name: str) -> None:
+        self._file = file
+        self._name = name
 
     def append(self, name: str, dtype: int, shape: tuple[int, ...], data: Any) -> onnx.TensorProto:
         """Write a tensor's bytes (a buffer of them) and return the tensor that refers to them."""
@@ -38,10 +47,6 @@ class ExternalData:
         dtype = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
         contiguous = array if array.flags.c_contiguous else array.copy()
         return self.append(name, dtype, array.shape, contiguous.reshape(-1).view("uint8").data)
-
-    def close(self) -> None:
-        """Finish the file."""
-        self._file.close()
 
 
 def weight_bytes(tensor: onnx.TensorProto, folder: Path) -> Array:

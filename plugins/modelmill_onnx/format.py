@@ -10,8 +10,10 @@ from modelmill import ConvertError, Facts, Tensor
 from modelmill_onnx.graph import Graph, Weight, read_graph
 
 SCHEMES: Final = ("fp32", "fp16", "int8", "int4", "int4-builder")
+BUILDER: Final = "onnxruntime-genai"
+"""What the model builder writes as a graph's producer; onnx-quantize writes its own name over it."""
 GENAI: Final = "genai_config.json"
-_CONFIG_LIMIT: Final = 16 * 1024**2
+_JSON_LIMIT: Final = 128 * 1024**2
 _TOKENIZERS: Final = ("tokenizer.json", "tokenizer.model")
 _BY_DTYPE: Final = {"FLOAT": "fp32", "FLOAT16": "fp16"}
 _MATRIX: Final = 2
@@ -30,10 +32,11 @@ def facts(folder: Path) -> Facts:
     scheme = _scheme(graphs)
     config = _genai_config(folder) or {}
     model = config.get("model", {})
+    kind = model.get("type") if isinstance(model, dict) else None
     return Facts(
         format="onnx",
         scheme=scheme,
-        architecture=model.get("type") if isinstance(model, dict) else None,
+        architecture=kind if isinstance(kind, str) else None,
         tensors=tuple(Tensor(name=weight.name, dtype=weight.dtype, shape=weight.shape) for weight in weights),
         files={path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.is_file()},
         quantization=scheme if scheme and scheme.startswith("int") else None,
@@ -56,11 +59,14 @@ def _models(folder: Path) -> list[Path]:
 
 
 def _scheme(graphs: dict[str, Graph]) -> str | None:
-    """int4 or int8 by most of the quantized operators, else the dtype that most values have."""
+    """int4 or int8 by most of the quantized operators and by who made them, else the dtype of most values."""
     operators = [item for graph in graphs.values() for item in graph.operators if item.type in _QUANTIZED]
     bits = Counter(operator.integers.get("bits", 4) for operator in operators)
     if bits:
-        return f"int{max(sorted(bits), key=lambda number: bits[number])}"
+        most = max(sorted(bits), key=lambda number: bits[number])
+        by_builder = any(graph.producer == BUILDER for graph in graphs.values())
+        name = f"int{most}-builder" if by_builder else f"int{most}"
+        return name if name in SCHEMES else None
     sizes: Counter[str] = Counter()
     for weight in (weight for graph in graphs.values() for weight in graph.weights):
         sizes[weight.dtype] += prod(weight.shape)
@@ -73,6 +79,8 @@ def validate(folder: Path) -> None:
     for name, graph in graphs.items():
         for weight in graph.weights:
             _check_place(folder, name, weight)
+    for path in sorted(folder.glob("*.json")):
+        _read_json(path)
     config = _genai_config(folder)
     if config is not None:
         _check_genai(folder, config, graphs)
@@ -105,17 +113,20 @@ def _check_place(folder: Path, model: str, weight: Weight) -> None:
 
 def _genai_config(folder: Path) -> dict[str, Any] | None:
     path = folder / GENAI
-    if not path.is_file():
-        return None
-    if path.stat().st_size > _CONFIG_LIMIT:
-        raise ConvertError(f"{GENAI}: {path.stat().st_size:,} bytes are more than the {_CONFIG_LIMIT:,} read of it")
+    return _read_json(path) if path.is_file() else None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    size = path.stat().st_size
+    if size > _JSON_LIMIT:
+        raise ConvertError(f"{path.name}: {size:,} bytes are more than the {_JSON_LIMIT:,} that are read of it")
     try:
-        config = json.loads(path.read_bytes())
+        content = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise ConvertError(f"{GENAI}: is not JSON: {error}") from None
-    if not isinstance(config, dict):
-        raise ConvertError(f"{GENAI}: holds {type(config).__name__}, not an object")
-    return config
+        raise ConvertError(f"{path.name}: is not JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise ConvertError(f"{path.name}: holds {type(content).__name__}, not an object")
+    return content
 
 
 def _check_genai(folder: Path, config: dict[str, Any], graphs: dict[str, Graph]) -> None:
@@ -124,14 +135,19 @@ def _check_genai(folder: Path, config: dict[str, Any], graphs: dict[str, Graph])
         decoder = config["model"]["decoder"]
         file, layers = decoder["filename"], decoder["num_hidden_layers"]
         names = {"input": dict(decoder["inputs"]), "output": dict(decoder["outputs"])}
+        whole = isinstance(layers, int) and all(
+            isinstance(name, str) for items in names.values() for name in items.values()
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise ConvertError(f"{GENAI}: model.decoder is not whole: {error!s} is missing or of another kind") from None
-    if file not in graphs:
+    if not whole:
+        raise ConvertError(f"{GENAI}: model.decoder is not whole: a name or a number is of another kind")
+    if not isinstance(file, str) or file not in graphs:
         raise ConvertError(f"{GENAI}: decoder.filename is {file!r}, which is not in the folder")
     there = {"input": set(graphs[file].inputs), "output": set(graphs[file].outputs)}
     for kind, items in names.items():
         for key, pattern in items.items():
-            wanted = [pattern % at for at in range(layers)] if "%d" in str(pattern) else [pattern]
+            wanted = [pattern.replace("%d", str(at)) for at in range(layers)] if "%d" in pattern else [pattern]
             for name in wanted:
                 if name not in there[kind]:
                     raise ConvertError(f"{GENAI}: decoder.{kind}s.{key} is {name!r}, and {file} has no such {kind}")

@@ -32,7 +32,7 @@ def gptq(weight: Array, hessian: Array, grid: Grid) -> Packed:
     zero_points = np.empty((rows, blocks), np.uint8)
     for start in range(0, rows, ROWS_AT_ONCE):
         part = slice(start, start + ROWS_AT_ONCE)
-        some = torch.from_numpy(np.ascontiguousarray(weight[:, part], np.float32))
+        some = torch.from_numpy(np.array(weight[:, part], np.float32, order="C"))  # a copy: it is worked on
         _quantize(some, inverse, grid, (codes[part], scales[part], zero_points[part]))
     return pack(codes.reshape(rows, blocks, grid.block_size), scales, zero_points, grid)
 

@@ -4,7 +4,6 @@ Read without `onnx` and without a weight's bytes. Field numbers: onnx/onnx.proto
 """
 
 import mmap
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,14 +55,11 @@ class Operator:
 class Graph:
     """The whole model; `weights` holds also the tensors of subgraphs and attributes."""
 
+    producer: str = ""
     inputs: list[str] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
     weights: list[Weight] = field(default_factory=list)
     operators: list[Operator] = field(default_factory=list)
-
-    def counts(self) -> Counter[str]:
-        """How many operators of each type there are."""
-        return Counter(operator.type for operator in self.operators)
 
 
 def read_graph(path: Path) -> Graph:
@@ -85,6 +81,8 @@ def read_graph(path: Path) -> Graph:
 def _model(data: memoryview, into: Graph) -> None:
     for number, value in wire.fields(data):
         match number:
+            case 2:
+                into.producer = wire.text(value)
             case 7:
                 _graph(wire.message(value), into, depth=0)
 

@@ -17,8 +17,8 @@ Array = NDArray[Any]
 NIBBLE: Final = 4
 ROWS_AT_ONCE: Final = 4096
 """Rows of N that a kernel works on at a time: bounds the memory of the elementwise searches."""
-RANGES: Final = tuple(np.float32(0.70 + 0.025 * step) for step in range(19))
-"""Shares of a block's range that the search tries: 0.70 to 1.15."""
+RANGES: Final = tuple(np.float32(0.72 + 0.03 * step) for step in range(12))
+"""Shares of a block's range that the search tries: 0.72 to 1.05."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +126,7 @@ def search(blocks: Array, importance: Array, grid: Grid) -> tuple[Array, Array, 
         scale = (high - low) * (share / highest)
         with np.errstate(all="ignore"):
             center = np.nan_to_num((highest - (low + high) / scale) / 2)
-        for zero_point in (np.floor(center), np.ceil(center), np.floor(center) - 1, np.ceil(center) + 1):
+        for zero_point in (np.floor(center), np.ceil(center)):
             best.consider(scale, np.clip(zero_point, 0, highest))
     return best.found()
 

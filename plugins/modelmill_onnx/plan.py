@@ -5,7 +5,7 @@ from math import prod
 from typing import Final, TypeVar
 
 from modelmill import ConvertError, Estimate, Facts, Outlook, Refusal
-from modelmill_onnx.architectures import BUILDABLE
+from modelmill_onnx.architectures import BUILDABLE, genai_type
 from modelmill_onnx.assignment import BITS, recipe_for
 from modelmill_onnx.options import BuildInt4Options, BuildOptions, QuantizeOptions
 
@@ -16,6 +16,7 @@ _Options = TypeVar("_Options", bound=BuildOptions)
 _RUNTIME: Final = 400 * _MIB
 """Bytes of Python with torch, transformers and ONNX Runtime loaded."""
 _MATRIX: Final = 2
+_HEAD_STEP: Final = 16
 
 
 def infer_build(outlook: Outlook[_Options]) -> Facts | Refusal:
@@ -28,7 +29,7 @@ def infer_build(outlook: Outlook[_Options]) -> Facts | Refusal:
     return Facts(
         format="onnx",
         scheme=scheme,
-        architecture=facts.architecture,
+        architecture=genai_type(facts.architecture or ""),
         config=facts.config,
         quantization=scheme if scheme.startswith("int") else facts.quantization,
         licence=facts.licence,
@@ -46,6 +47,11 @@ def _checkpoint_fault(facts: Facts) -> str | None:
         return (
             "the checkpoint has no tokenizer.json and no tokenizer.model, without which ONNX Runtime GenAI does not "
             "load a model; add the tokenizer's files to the source"
+        )
+    if head := _head_size(facts) % _HEAD_STEP:
+        return (
+            f"the model's heads have {head} values more than a multiple of {_HEAD_STEP}, and ONNX Runtime's "
+            "GroupQueryAttention takes only multiples; use the format gguf for this checkpoint"
         )
     rope = facts.config.get("rope_scaling") or facts.config.get("rope_parameters") or {}
     if facts.architecture == "Gemma3ForCausalLM" and "linear" in str(rope):
@@ -79,11 +85,16 @@ def _values(facts: Facts) -> dict[str, int]:
         table = "embed_tokens" in tensor.name and not tied
         found["tables" if table else "matrices"] += count
         found["largest"] = max(found["largest"], count)
-    config = facts.config
-    heads = config.get("num_attention_heads", 1)
-    head = config.get("head_dim") or config.get("hidden_size", 0) // heads
-    found["rest"] += config.get("max_position_embeddings", 0) * head  # the caches of sines and cosines
+    # The caches of sines and cosines.
+    found["rest"] += facts.config.get("max_position_embeddings", 0) * _head_size(facts)
     return found
+
+
+def _head_size(facts: Facts) -> int:
+    size: int = facts.config.get("head_dim") or (
+        facts.config.get("hidden_size", 0) // facts.config.get("num_attention_heads", 1)
+    )
+    return size
 
 
 def estimate_build(outlook: Outlook[_Options], facts: Facts) -> Estimate:

@@ -38,21 +38,21 @@ def run(job: Job[QuantizeOptions]) -> None:
     tasks = _tasks(job, model)
     if not tasks:
         raise ConvertError(f"{MODEL}: there is no matrix that the recipe quantizes")
-    data = ExternalData(job, f"{MODEL}.data")
     changes = Changes()
     packed = _packed(job, model, list(tasks.values()))
-    for tensor in model.graph.initializer:
-        if tensor.name in tasks:
-            task = tasks[tensor.name]
-            stored = _stored(next(packed), task, data)
-            rewrite.replace(task.matrix, task.grid, stored, job.options.accuracy_level, changes)
-            _report(task)
-        elif tensor.data_location == onnx.TensorProto.EXTERNAL:
-            raw = weight_bytes(tensor, job.source).data
-            changes.initializers.append(data.append(tensor.name, tensor.data_type, tuple(tensor.dims), raw))
-        else:
-            changes.initializers.append(tensor)
-    data.close()
+    with create(job, f"{MODEL}.data") as file:
+        data = ExternalData(file, f"{MODEL}.data")
+        for tensor in model.graph.initializer:
+            if tensor.name in tasks:
+                task = tasks[tensor.name]
+                stored = _stored(next(packed), task, data)
+                rewrite.replace(task.matrix, task.grid, stored, job.options.accuracy_level, changes)
+                _report(task)
+            elif tensor.data_location == onnx.TensorProto.EXTERNAL:
+                raw = weight_bytes(tensor, job.source).data
+                changes.initializers.append(data.append(tensor.name, tensor.data_type, tuple(tensor.dims), raw))
+            else:
+                changes.initializers.append(tensor)
     rewrite.apply(model, changes)
     with create(job, MODEL) as file:
         file.write(model.SerializeToString(deterministic=True))
@@ -121,8 +121,7 @@ def _by_gptq(job: Job[QuantizeOptions], model: onnx.ModelProto, tasks: list[Task
         for activation in task.matrix.activations[:1]:
             users.setdefault(activation, []).append(task)
     widths = {activation: found[0].matrix.width for activation, found in users.items()}
-    tokenizer = job.source / "tokenizer.json"
-    chunks = read_tokens(job.inputs["calibration"], tokenizer, job.options.calibration_chunks)
+    chunks = read_tokens(job.inputs["calibration"], job.source, job.options.calibration_chunks)
     done = {}
     with ThreadPoolExecutor(job.limits.threads, initializer=_one_thread) as pool:
         for activation, hessian in hessians(model, job.source, widths, chunks):

@@ -122,6 +122,7 @@ def apply(model: onnx.ModelProto, changes: Changes) -> None:
     model.graph.node.extend(kept)
     del model.graph.initializer[:]
     model.graph.initializer.extend(changes.initializers)
+    model.producer_name, model.producer_version = "modelmill", ""
     made = {output for node in kept for output in node.output}
     known = [item for item in model.graph.value_info if item.name in made]
     del model.graph.value_info[:]
