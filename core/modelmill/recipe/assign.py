@@ -145,7 +145,9 @@ def _given(when: When) -> tuple[tuple[str, Any], ...]:
     return tuple((name, value) for name, value in values if value is not None)
 
 
+@lru_cache(maxsize=1 << 16)
 def _matches(patterns: tuple[str, ...], name: str) -> bool:
+    # Kept, because a plan asks the same of the same names for each scheme of each target.
     return any(re.search(pattern, name) for pattern in patterns)
 
 
