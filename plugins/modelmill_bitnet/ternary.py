@@ -1,0 +1,72 @@
+"""A layer's weights as ternary codes and one scale, from each form in which checkpoints hold them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelmill import ConvertError, Tensor
+from modelmill_bitnet.formats import Codes, unpack_rows
+
+_SMALLEST_MEAN = 1e-5
+"""BitNet's own lower bound of the mean (transformers' `WeightQuant`)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ternary:
+    """Codes 0, 1, 2 for -1, 0, 1, a byte each in the layer's shape, and what they are multiplied by."""
+
+    codes: Codes
+    scale: float
+
+
+def from_packed(name: str, raw: memoryview, shape: tuple[int, ...], stored_scale: float, *, divides: bool) -> Ternary:
+    """Hugging Face's packed form; `divides` where the layer divides by the stored scale (`bitlinear`).
+
+    ConvertError for a scale that is no positive number and for a code that is no ternary value.
+    """
+    if not np.isfinite(stored_scale) or stored_scale <= 0:
+        raise ConvertError(f"tensor {name + '_scale'!r} holds {stored_scale}; a scale is a positive number")
+    try:
+        codes = unpack_rows(np.frombuffer(raw, np.uint8).reshape(shape))
+    except ConvertError as error:
+        raise ConvertError(f"tensor {name!r}: {error}") from None
+    scale = np.float32(stored_scale)
+    return Ternary(codes=codes, scale=float(np.float32(1) / scale if divides else scale))
+
+
+def from_floats(tensor: Tensor, raw: memoryview) -> Ternary:
+    """BitNet's own rule for its master weights: round(w / mean |w|), cut to -1, 0, 1 (`WeightQuant` in transformers).
+
+    ConvertError where a weight is not finite.
+    """
+    values = widened(raw, tensor.dtype).reshape(tensor.shape)
+    mean = np.abs(values).mean(dtype=np.float64)
+    if not np.isfinite(mean):
+        raise ConvertError(f"tensor {tensor.name!r} holds a value that is not finite")
+    scale = np.float32(max(mean, _SMALLEST_MEAN))
+    codes = np.rint(values * (np.float32(1) / scale))
+    return Ternary(codes=(np.clip(codes, -1, 1) + 1).astype(np.uint8), scale=float(scale))
+
+
+def deviation(values: NDArray[np.float32]) -> float:
+    """How far weights are from ternary: the norm of what -s, 0 and s do not hold of them, as a share of their norm.
+
+    0 for weights that are ternary; about 0.5 for those of a model that was not trained so. s is the mean of what
+    rounds to -1 or 1 by BitNet's rule, which is the best one for these codes.
+    """
+    mean = np.abs(values).mean(dtype=np.float64)
+    if mean == 0:
+        return 0.0
+    chosen = np.abs(values) > mean / 2
+    scale = np.abs(values[chosen]).mean(dtype=np.float64)
+    rest = np.abs(values) - np.where(chosen, scale, 0)
+    return float(np.sqrt((rest * rest).sum() / np.square(values, dtype=np.float64).sum()))
+
+
+def widened(raw: memoryview, dtype: str) -> Any:
+    """BF16, F16 or F32 bytes as float32 values."""
+    if dtype == "BF16":
+        return (np.frombuffer(raw, "<u2").astype(np.uint32) << 16).view(np.float32)
+    return np.frombuffer(raw, {"F16": "<f2", "F32": "<f4"}[dtype]).astype(np.float32)

@@ -1,0 +1,112 @@
+"""Tiny BitNet checkpoints: one ternary model in every form in which such models are published."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modelmill import Facts, Job, Limits, Outlook, Refusal
+from modelmill.checkpoint import facts, open_checkpoint
+from modelmill.testing.architectures import Shape
+from modelmill.testing.checkpoints import make_checkpoint, safetensors
+from modelmill_bitnet.formats import pack_rows
+from modelmill_bitnet.offers import TO_GGUF
+from modelmill_bitnet.predict import Options
+
+SHAPE = Shape(hidden=256, intermediate=512, layers=2, heads=4, kv_heads=2)
+SCALE = 2.0**-6
+"""A power of two: its reciprocal and the mean of the weights are exact in every dtype."""
+Tensors = dict[str, tuple[str, tuple[int, ...], bytes]]
+
+
+def master(folder: Path, shape: Shape = SHAPE, **config: Any) -> Path:
+    """Transformers' class and names, BF16 master weights: half of them 0, the others ±2s, so that their mean is s."""
+    make_checkpoint(folder, "bitnet", shape=shape, config={"hidden_act": "silu", "rope_theta": 10000.0, **config})
+
+    def change(tensors: Tensors) -> None:
+        for name, (dtype, size, _) in tensors.items():
+            if name.endswith("proj.weight"):
+                values = (codes_of(name, size).astype(np.float32) - 1) * (2 * SCALE)
+                tensors[name] = (dtype, size, (values.view(np.uint32) >> 16).astype("<u2").tobytes())
+
+    edit(folder, change)
+    return folder
+
+
+def codes_of(name: str, shape: tuple[int, ...]) -> Any:
+    count = int(np.prod(shape))
+    values = np.random.default_rng(sum(name.encode())).choice(np.array([0, 2], np.uint8), count)
+    values[np.random.default_rng(len(name)).permutation(count)[: count // 2]] = 1
+    return values.reshape(shape)
+
+
+def packed(folder: Path, linear_class: str, shape: Shape = SHAPE) -> Path:
+    """The same model as transformers' offline quantization stores it."""
+    master(folder, shape)
+    stored = 1 / SCALE if linear_class == "bitlinear" else SCALE
+    scale = (np.array([stored], np.float32).view(np.uint32) >> 16).astype("<u2").tobytes()
+
+    def change(tensors: Tensors) -> None:
+        for name, (_, size, _) in list(tensors.items()):
+            if name.endswith("proj.weight"):
+                tensors[name] = ("U8", (size[0] // 4, size[1]), pack_rows(codes_of(name, size)).tobytes())
+                tensors[f"{name}_scale"] = ("BF16", (1,), scale)
+
+    edit(folder, change)
+    entry = {"quant_method": "bitnet", "linear_class": linear_class, "quantization_mode": "offline"}
+    configure(folder, quantization_config=entry)
+    return folder
+
+
+def named_as_1bitllm(folder: Path, shape: Shape = SHAPE) -> Path:
+    """The same model under the names of the first published checkpoints."""
+    master(folder, shape)
+    names = {"self_attn.attn_sub_norm": "self_attn.inner_attn_ln", "mlp.ffn_sub_norm": "mlp.ffn_layernorm"}
+
+    def change(tensors: Tensors) -> None:
+        for name in list(tensors):
+            for ours, theirs in names.items():
+                if ours in name:
+                    tensors[name.replace(ours, theirs)] = tensors.pop(name)
+
+    edit(folder, change)
+    configure(folder, architectures=["BitnetForCausalLM"])
+    return folder
+
+
+FORMS: Mapping[str, Callable[[Path], Path]] = {
+    "master": master,
+    "bitlinear": lambda folder: packed(folder, "bitlinear"),
+    "autobitlinear": lambda folder: packed(folder, "autobitlinear"),
+    "1bitllm": named_as_1bitllm,
+}
+
+
+def edit(folder: Path, change: Callable[[Tensors], None]) -> None:
+    with open_checkpoint(folder) as checkpoint:
+        tensors = {
+            tensor.name: (tensor.dtype, tensor.shape, bytes(checkpoint.raw(tensor.name)))
+            for tensor in checkpoint.tensors
+        }
+    change(tensors)
+    (folder / "model.safetensors").write_bytes(safetensors(tensors))
+
+
+def configure(folder: Path, **values: Any) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **values}))
+
+
+def convert(source: Path, folder: Path, scheme: str) -> Path:
+    out, scratch = folder / "out", folder / "scratch"
+    out.mkdir(parents=True)
+    scratch.mkdir()
+    limits = Limits(scratch=scratch)
+    TO_GGUF.run(Job(source=source, inputs={}, out=out, scheme=scheme, options=Options(), hardware=None, limits=limits))
+    return out / "model.gguf"
+
+
+def infer(source: Path, scheme: str = "TQ2_0") -> Facts | Refusal:
+    return TO_GGUF.infer(Outlook(facts=facts(source), scheme=scheme, options=Options()))
