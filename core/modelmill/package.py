@@ -9,9 +9,10 @@ from typing import Any
 from modelmill.config import Build, read
 from modelmill.decode import DecodeError, decode, suggestion
 from modelmill.errors import ConfigError, ModelmillError, PluginError
+from modelmill.fit import fit
 from modelmill.hardware import load_profile
-from modelmill.registry import Offer, load
-from modelmill.types import PackageJob, Packager
+from modelmill.registry import Offer, Registry, load
+from modelmill.types import Hardware, PackageJob, Packager
 from modelmill_artifacts import manifest
 
 
@@ -43,12 +44,14 @@ def package_target(offer: Offer[Packager[Any]], build: Build, target: str, dist:
     temporary.mkdir(parents=True)
     registry = load()
     texts = {name: registry.hardware[name].record.toml for name in registry.hardware}
+    hardware = load_profile(build.targets[target].hardware, texts)
     job = PackageJob(
         artifact=artifact,
         out=temporary,
         options=_options(offer, build),
-        hardware=load_profile(build.targets[target].hardware, texts),
+        hardware=hardware,
         root=build.path.absolute().parent,
+        memory=_need(registry, hardware, artifact, found),
     )
     try:
         offer.record.package(job)
@@ -59,6 +62,18 @@ def package_target(offer: Offer[Packager[Any]], build: Build, target: str, dist:
         raise PluginError(f"{offer.plugin}: {offer.record.name} failed: {type(error).__name__}: {error}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _need(registry: Registry, hardware: Hardware, artifact: Path, found: manifest.Manifest) -> int | None:
+    """The bytes that the fit equation gives an artifact; None where its format cannot say what is in it."""
+    if found.format not in registry.formats:
+        return None
+    try:
+        facts = registry.formats[found.format].record.facts(artifact)
+    except ModelmillError:
+        return None
+    need = fit(hardware, facts, sum(file.size for file in found.files))
+    return None if need is None or not need.complete else need.need
 
 
 def _options(offer: Offer[Packager[Any]], build: Build) -> Any:

@@ -269,7 +269,8 @@ class PackageJob(Generic[Options]):
 
     `artifact` is the target's folder in a finished release, read-only, its `artifact.json` already checked.
     `out` is an empty folder: what is left there is the package. `hardware` is the target's whole profile. `root`
-    is the folder that paths in the options are relative to: build.toml's.
+    is the folder that paths in the options are relative to: build.toml's. `memory` is the bytes that the artifact
+    needs to run on its hardware (weights, KV cache, overhead), None where that is not known.
     """
 
     artifact: Path
@@ -277,6 +278,7 @@ class PackageJob(Generic[Options]):
     options: Options
     hardware: Hardware | None = None
     root: Path = Path()
+    memory: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

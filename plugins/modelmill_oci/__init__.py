@@ -6,6 +6,7 @@ from typing import Any
 
 from modelmill import PackageJob, Packager, Publication, Published, Pulled, PullJob, Remote, hookimpl
 from modelmill_oci.access import Access
+from modelmill_oci.deployment import DeployOptions
 from modelmill_oci.options import ImageOptions, LayoutOptions
 
 
@@ -51,9 +52,27 @@ def _load(folder: Path) -> str:
     return load(folder)
 
 
+def _kubernetes(job: PackageJob[DeployOptions]) -> None:
+    from modelmill_oci.kubernetes import package
+
+    package(job)
+
+
+def _compose(job: PackageJob[DeployOptions]) -> None:
+    from modelmill_oci.compose import package
+
+    package(job)
+
+
+def _quadlet(job: PackageJob[DeployOptions]) -> None:
+    from modelmill_oci.quadlet import package
+
+    package(job)
+
+
 @hookimpl
 def modelmill_packagers() -> Iterable[Packager[Any]]:
-    """Layouts of artifacts and images, and an archive that every engine loads."""
+    """Layouts of artifacts and images, an archive that every engine loads, and files for orchestrators."""
     yield Packager(name="modelpack", formats=(), options=LayoutOptions, package=_modelpack)
     yield Packager(name="docker-model-runner", formats=("gguf",), options=LayoutOptions, package=_docker_model)
     yield Packager(name="image", formats=(), options=ImageOptions, package=_image, table="image")
@@ -66,6 +85,10 @@ def modelmill_packagers() -> Iterable[Packager[Any]]:
         table="image",
         requirement="modelmill[docker]",
     )
+    for name, package in (("kubernetes", _kubernetes), ("compose", _compose), ("quadlet", _quadlet)):
+        yield Packager(
+            name=name, formats=("gguf",), options=DeployOptions, package=package, verb="deploy", table="deploy"
+        )
 
 
 @hookimpl

@@ -72,7 +72,8 @@ def package(artifact: Path, out: Path, form: str, **options: object) -> Path:
 
 
 def ask(port: int, question: str) -> str:
-    body = {"messages": [{"role": "user", "content": question}], "max_tokens": 24, "temperature": 0, "top_k": 1}
+    system = {"role": "system", "content": "You are a helpful assistant."}
+    body = {"messages": [system, {"role": "user", "content": question}], "max_tokens": 16, "temperature": 0}
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
@@ -172,7 +173,7 @@ def test_bases_of_four_kinds_give_the_same_layers(
     pytest.importorskip("docker", reason="needs the docker SDK: pip install modelmill[docker]")
     bases["daemon"] = "docker:b:1.0.0-laptop"
     for name, text in bases.items():
-        out = package(release / "laptop", tmp_path / name, "docker", base=text, **options)
+        out = package(release / "laptop", tmp_path / f"on-{name}", "docker", base=text, **options)
         seen[name] = config_of(out)["rootfs"]["diff_ids"][0]
         assert config_of(out)["config"]["Entrypoint"] == ["/bin/serve", "/models/model-Q4_K_M.gguf", "8080"]
     assert len(set(seen.values())) == 1, seen
