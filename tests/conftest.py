@@ -34,6 +34,14 @@ def real_gguf() -> Path:
 
 
 @pytest.fixture(scope="session")
+def real_checkpoint() -> Path:
+    """The same model in Hugging Face layout (BF16), made by modelmill's converter and kept while that is the same."""
+    from reference import models
+
+    return models.smollm2_checkpoint()
+
+
+@pytest.fixture(scope="session")
 def llama_cpp_sdist() -> Path:
     """The unpacked sources of llama-cpp-python, with llama.cpp's own converter in vendor/llama.cpp."""
     from reference import llama_build

@@ -1,7 +1,7 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from modelmill import Location
+from modelmill import Location, registry
 from modelmill.testing import (
     ConverterSuite,
     FormatSuite,
@@ -33,6 +33,22 @@ class TestGgufQuantize(QuantizerSuite):
     def make_source(self, folder: Path) -> None:
         checkpoint = make_checkpoint(folder.parent / "hf", "llama", shape=Shape(hidden=256, intermediate=288, heads=8))
         convert("modelmill_gguf", "huggingface-to-gguf", "F16", checkpoint, folder)
+
+
+class TestHuggingfaceToQuantizedGguf(ConverterSuite):
+    plugin = "modelmill_gguf"
+    name = "huggingface-to-quantized-gguf"
+
+    def make_source(self, folder: Path) -> None:
+        make_checkpoint(folder, "llama", shape=Shape(hidden=256, intermediate=288, heads=8))
+
+
+class TestGgufToHuggingface(ConverterSuite):
+    plugin = "modelmill_gguf"
+    name = "gguf-to-huggingface"
+
+    def make_source(self, folder: Path) -> None:
+        convert("modelmill_gguf", "huggingface-to-gguf", "F16", make_checkpoint(folder.parent / "hf", "llama"), folder)
 
 
 class TestHuggingfaceToMlx(ConverterSuite):
@@ -114,3 +130,13 @@ class TestDockerModelRunner(PackagerSuite):
     def make_artifact(self, folder: Path) -> None:
         convert("modelmill_gguf", "huggingface-to-gguf", "F16", make_checkpoint(folder.parent / "hf", "llama"), folder)
         make_artifact(folder)
+
+
+def test_every_converter_and_quantizer_that_is_built_in_is_tried() -> None:
+    tried = {(suite.kind, suite.name) for suite in (*ConverterSuite.__subclasses__(), *QuantizerSuite.__subclasses__())}
+    built_in = {
+        (kind, offer.record.name)
+        for kind, offer in registry.load().makers()
+        if offer.plugin.distribution == "modelmill"
+    }
+    assert built_in - tried == set()

@@ -33,7 +33,8 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 def test_its_tests_pass_as_written(made: tuple[str, Path, Path]) -> None:
     _, folder, site = made
-    told = run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"], folder, site)
+    own = ["-p", "no:cacheprovider", "--basetemp", str(folder.parent / "base")]
+    told = run([sys.executable, "-m", "pytest", "-q", *own], folder, site)
     assert " passed" in told
 
 

@@ -113,8 +113,9 @@ def test_the_kit_catches_a_plugin_that(fault: str, tmp_path: Path) -> None:
     module.write_text(text.replace(sound, broken, 1))
     environment = os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     name = wanted.partition("[")[0]
-    command = [sys.executable, "-m", "pytest", "-q", "-rf", "-p", "no:cacheprovider", "-k", name, "tests"]
+    own = ["-p", "no:cacheprovider", "--basetemp", str(tmp_path / "base")]
+    command = [sys.executable, "-m", "pytest", "-q", "-rf", "--tb=short", *own, "-k", name, "tests"]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stdout + done.stderr
     failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
-    assert any(f"::{wanted}" in line for line in failed), done.stdout
+    assert any(f"::{wanted}" in line for line in failed), done.stdout + done.stderr

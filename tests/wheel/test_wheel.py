@@ -1,0 +1,68 @@
+import importlib.metadata
+import json
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from modelmill.testing import make_checkpoint
+
+BUILD = """\
+[project]
+name = "tiny"
+version = "1.0.0"
+license = "Apache-2.0"
+
+[source.base]
+uri = "path:model"
+
+[target.small]
+source = "base"
+hardware = "x86-64-v3"
+format = "gguf"
+scheme = "Q8_0"
+
+[sign]
+mode = "none"
+"""
+
+
+def modelmill(*arguments: str, cwd: Path) -> str:
+    program = Path(sys.executable).with_name("modelmill")
+    done = subprocess.run([program, *arguments], cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_every_plugin_that_the_wheel_brings_loads(tmp_path: Path) -> None:
+    names = {entry.name for entry in importlib.metadata.entry_points(group="modelmill")}
+    told = modelmill("plugins", "--json", cwd=tmp_path)
+    assert {plugin["name"] for plugin in json.loads(told)["plugins"]} >= names
+    assert json.loads(told)["broken"] == []
+
+
+@pytest.mark.parametrize(
+    ("package", "path"),
+    [
+        ("modelmill", "py.typed"),
+        ("modelmill", "scaffold/templates/common/pyproject.toml.in"),
+        ("modelmill_targets", "raspberry-pi-5.toml"),
+        ("modelmill_gguf", "recipes"),
+    ],
+)
+def test_data_files_are_there(package: str, path: str) -> None:
+    found = files(package).joinpath(path)
+    assert found.is_file() or found.is_dir()
+
+
+def test_a_checkpoint_becomes_an_artifact(tmp_path: Path) -> None:
+    make_checkpoint(tmp_path / "model", "llama")
+    (tmp_path / "build.toml").write_text(BUILD)
+    modelmill("build", "--store", str(tmp_path / "store"), cwd=tmp_path)
+    artifact = tmp_path / "dist/tiny/1.0.0/small"
+    manifest = json.loads((artifact / "artifact.json").read_text())
+    assert manifest["scheme"] == "Q8_0"
+    (model,) = artifact.glob("*.gguf")
+    assert model.read_bytes()[:4] == b"GGUF"
