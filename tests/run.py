@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CONSTRAINTS = ROOT / "tests/constraints.txt"
 ENVIRONMENT = ROOT / ".venv-test"
 PYTHON = ENVIRONMENT / "bin/python"
-PIP = ("-m", "pip", "--disable-pip-version-check", "--quiet")
+PIP = ("-m", "pip", "--disable-pip-version-check", "-qq")
 CHECKS: dict[str, Sequence[str]] = {
     "lint": ("-m", "ruff", "check", "."),
     "format": ("-m", "ruff", "format", "--check", "."),
@@ -43,13 +43,14 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def install() -> None:
-    """Make the environment, unless it is there and made from the same files."""
-    stamp = ENVIRONMENT / "made-from"
+    """Make the environment, or bring it up to date, unless it was made from the same files."""
+    stamp = ENVIRONMENT / f"made-from-{sys.implementation.cache_tag}"
     sources = [CONSTRAINTS, ROOT / "pyproject.toml", ROOT / "tests/parts/reference/llama_build.py"]
     wanted = hashlib.sha256(sys.version.encode() + b"".join(path.read_bytes() for path in sources)).hexdigest()
     if stamp.exists() and stamp.read_text() == wanted:
         return
-    venv.create(ENVIRONMENT, with_pip=True, clear=True)
+    if not stamp.exists():
+        venv.create(ENVIRONMENT, with_pip=True, clear=True)
     # torch first and by its exact version, so that a CPU build offered beside the index is what all others find.
     torch = next(line for line in CONSTRAINTS.read_text().split() if line.startswith("torch=="))
     must("torch", PYTHON, *PIP, "install", "-c", str(CONSTRAINTS), torch)
