@@ -17,9 +17,9 @@ def modelmill_formats() -> Iterable[Format]:
 @hookimpl
 def modelmill_converters() -> Iterable[Converter[Any]]:
     """Ways into GGUF and out of it."""
-    from modelmill_gguf import fused_record, offers, to_huggingface
+    from modelmill_gguf import fused_record, imatrix_record, offers, to_huggingface
 
-    return (offers.FROM_HUGGINGFACE, to_huggingface.TO_HUGGINGFACE, fused_record.FUSED)
+    return (offers.FROM_HUGGINGFACE, to_huggingface.TO_HUGGINGFACE, fused_record.FUSED, imatrix_record.MAKE_IMATRIX)
 
 
 @hookimpl

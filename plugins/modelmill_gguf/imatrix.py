@@ -129,6 +129,7 @@ def facts(folder: Path) -> Facts:
     found = open_imatrix(folder)
     return Facts(
         format="imatrix",
+        scheme="dat" if all(entry.counts is None for entry in found.entries.values()) else "gguf",
         tensors=tuple(
             Tensor(name=name, dtype="F32", shape=(entry.values,)) for name, entry in sorted(found.entries.items())
         ),
@@ -150,4 +151,4 @@ def _validate(folder: Path) -> None:
     open_imatrix(folder)
 
 
-FORMAT = Format(name="imatrix", schemes=(), detect=detect, facts=facts, validate=_validate)
+FORMAT = Format(name="imatrix", schemes=("gguf", "dat"), detect=detect, facts=facts, validate=_validate)

@@ -85,7 +85,8 @@ def importance_of(facts: Facts) -> ImportanceSummary:
         file=next(iter(facts.files), "imatrix.gguf"),
         dataset=datasets[0],
         entries=len(facts.tensors),
-        chunks=int(facts.details.get("chunks", 1)),
+        # A matrix that is yet to be made will say how many; the number of bytes is the same.
+        chunks=1 if facts.details.get("chunks") is None else int(facts.details["chunks"]),
     )
 
 
