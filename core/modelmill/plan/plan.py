@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any, Literal, cast
 
 from modelmill.config import Target
@@ -12,7 +13,7 @@ from modelmill.lock import SourceState
 from modelmill.lock.records import matching
 from modelmill.plan import keys
 from modelmill.plan.records import Leaf, Origin, Plan, PlannedTarget, Step
-from modelmill.plan.routes import Move, search
+from modelmill.plan.routes import Makers, Move, search, usable_makers
 from modelmill.registry import Offer, Registry
 from modelmill.types import Facts, Hardware, Maker, Outlook, Refusal
 
@@ -74,12 +75,18 @@ class Planner:
     _steps: dict[str, Step] = field(default_factory=dict)
     _thought: dict[Any, Step | Refusal] = field(default_factory=dict)
     _identities: dict[tuple[str, str], keys.Identity] = field(default_factory=dict)
+    _leaves: dict[tuple[str, tuple[str, ...]], Leaf] = field(default_factory=dict)
+    _decoded: dict[tuple[str, str], Any] = field(default_factory=dict)
+
+    @cached_property
+    def _makers(self) -> Makers:
+        return usable_makers(self.registry)
 
     def target(self, target: Target) -> PlannedTarget:
         """Find a target's steps. Raises PlanError."""
         source = self.sources[target.source]
         attempt = _Attempt(planner=self, target=target)
-        route = search(source.facts, target, self.registry, attempt)
+        route = search(source.facts, target, self._makers, attempt)
         self._check_options(target, route)
         self._check_inputs(target, route)
         device = self.hardware[target.hardware]
@@ -192,8 +199,10 @@ class Planner:
 
     def leaf(self, name: str, patterns: tuple[str, ...]) -> Leaf:
         """Those files of a source that match."""
-        state = self.sources[name]
-        return Leaf(source=state, files=matching(state.locked.files, patterns))
+        if (name, patterns) not in self._leaves:
+            state = self.sources[name]
+            self._leaves[name, patterns] = Leaf(source=state, files=matching(state.locked.files, patterns))
+        return self._leaves[name, patterns]
 
     def _inputs(
         self, target: Target, offer: Offer[Maker[Any]], source: Origin, facts: Facts
@@ -239,6 +248,12 @@ class Planner:
     def _options(self, target: Target, offer: Offer[Maker[Any]]) -> Any:
         """A maker's options: those of the target's that it has a field for, and its own table of them."""
         record = offer.record
+        asked = (record.name, repr(target.options))
+        if asked not in self._decoded:
+            self._decoded[asked] = self._decode(target, record)
+        return self._decoded[asked]
+
+    def _decode(self, target: Target, record: Maker[Any]) -> Any:
         known = {item.name for item in fields(record.options)}
         own = target.options.get(record.name)
         table = {key: value for key, value in target.options.items() if key in known}

@@ -1,6 +1,6 @@
 """Which converters and quantizers lead from a model as it is to a model as a target wants it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,6 +10,10 @@ from modelmill.registry import Offer, Registry
 from modelmill.types import Facts, Maker, Refusal
 
 _LONGEST = 4
+
+
+Makers = Mapping[str, Sequence[tuple[str, Offer[Maker[Any]]]]]
+"""Kind and offer of every converter and quantizer that can be part of a route, by the format that it takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +40,7 @@ class _Found:
     refusals: dict[str, None]
 
 
-def search(start: Facts, target: Target, registry: Registry, attempt: Tries) -> tuple[Move, ...]:
+def search(start: Facts, target: Target, makers: Makers, attempt: Tries) -> tuple[Move, ...]:
     """The one shortest route that nothing refuses.
 
     A longer route is never taken where a shorter one exists, no record is used twice in a route, and fused
@@ -49,7 +53,7 @@ def search(start: Facts, target: Target, registry: Registry, attempt: Tries) -> 
         longer: list[tuple[Move, ...]] = []
         for moves in frontier:
             facts = moves[-1].facts if moves else start
-            for kind, offer in _usable(registry, facts, moves):
+            for kind, offer in _usable(makers, facts, moves):
                 _extend(found, longer, moves, target, attempt, kind, offer)
         chosen = [route for route in found.routes if _settles(route, target)]
         if len(chosen) == 1:
@@ -61,11 +65,20 @@ def search(start: Facts, target: Target, registry: Registry, attempt: Tries) -> 
     raise PlanError(_impossible(start, target, found.refusals))
 
 
-def _usable(registry: Registry, facts: Facts, moves: tuple[Move, ...]) -> Iterator[tuple[str, Offer[Maker[Any]]]]:
-    used = {(move.kind, move.offer.record.name) for move in moves}
+def usable_makers(registry: Registry) -> Makers:
+    """Converters and quantizers by the format that they take; fused records are no routes of their own."""
+    found: dict[str, list[tuple[str, Offer[Maker[Any]]]]] = {}
     for kind, offer in registry.makers():
-        takes: str = offer.record.takes  # type: ignore[attr-defined]
-        if takes == facts.format and not offer.record.replaces and (kind, offer.record.name) not in used:
+        if not offer.record.replaces:
+            takes: str = offer.record.takes  # type: ignore[attr-defined]
+            found.setdefault(takes, []).append((kind, offer))
+    return found
+
+
+def _usable(makers: Makers, facts: Facts, moves: tuple[Move, ...]) -> Iterator[tuple[str, Offer[Maker[Any]]]]:
+    used = {(move.kind, move.offer.record.name) for move in moves}
+    for kind, offer in makers.get(facts.format, ()):
+        if (kind, offer.record.name) not in used:
             yield kind, offer
 
 

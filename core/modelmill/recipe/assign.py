@@ -1,6 +1,7 @@
 """Which type a recipe gives to each tensor of a model."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
@@ -59,7 +60,7 @@ def assign(
     _check(recipe, overrides)
     tensors = tuple(tensors)
     roles = [_role_of(recipe, tensor.name) for tensor in tensors]
-    members = {role.name: roles.count(role) for role in recipe.roles}
+    members = Counter(role.name for role in roles if role)
     seen: dict[str, int] = {}
     found = []
     for tensor, role in zip(tensors, roles, strict=True):
