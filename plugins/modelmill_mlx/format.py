@@ -12,7 +12,7 @@ from modelmill_mlx.architectures import architecture_of
 from modelmill_mlx.files import INDEX, METADATA
 from modelmill_mlx.layout import Request, plan_layout
 from modelmill_mlx.predict import require_tokenizer
-from modelmill_mlx.schemes import FLOATS, GROUP_SIZES, RECIPES, WORD_BITS, Quantization, stored
+from modelmill_mlx.schemes import FLOATS, GROUP_SIZES, RECIPES, TYPES, WORD_BITS, Quantization, stored
 
 _HEADER_START = 1 << 16
 _MODES = {"affine": (2, 3, 4, 5, 6, 8), "mxfp4": (4,)}
@@ -93,7 +93,8 @@ def scheme_of(config: Mapping[str, Any], weights: tuple[tuple[Tensor, Quantizati
     if mixed and name in RECIPES:
         return name
     default = config["quantization"]
-    return "mxfp4" if default.get("mode") == "mxfp4" else f"{default.get('bits')}bit"
+    plain = "mxfp4" if default.get("mode") == "mxfp4" else f"{default.get('bits')}bit"
+    return plain if plain in TYPES else None
 
 
 def validate(folder: Path) -> None:
@@ -111,7 +112,8 @@ def validate(folder: Path) -> None:
             raise ConvertError(f"config.json: quantization names {path!r}, and no tensor is quantized by that name")
     if names and not config.get("quantization"):
         raise ConvertError("config.json: has no quantization, and the weights are quantized")
-    _check_architecture(config, tuple(tensor for tensor, _ in weights))
+    whole = (replace(tensor, dtype="F32") if quantization else tensor for tensor, quantization in weights)
+    _check_architecture(config, tuple(whole))
     _check_index(folder)
     require_tokenizer(file_sizes(folder))
     check_scales(folder, weights)

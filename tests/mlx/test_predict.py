@@ -21,7 +21,9 @@ def test_prediction_is_exact(tmp_path: Path, scheme: str) -> None:
     source = make_checkpoint(tmp_path / "source", "qwen2", shape=Shape(hidden=64, intermediate=96, layers=3))
     predicted = infer(source, scheme)
     assert isinstance(predicted, Facts)
-    found = FORMAT.facts(convert(source, tmp_path, scheme))
+    made = convert(source, tmp_path, scheme)
+    FORMAT.validate(made)
+    found = FORMAT.facts(made)
     assert predicted.tensors == found.tensors
     assert predicted.files == found.files
     assert predicted.scheme == found.scheme == scheme
