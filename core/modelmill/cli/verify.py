@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from modelmill.cli import options, show
+from modelmill.cli.hashing import hashing
 from modelmill.registry import load
 from modelmill.sign import DEVELOPMENT, open_key
 from modelmill_artifacts import keys, policy
@@ -35,7 +36,9 @@ def command(
 
     Nothing passes without a key to trust.
     """
-    found = verify(path, acceptance(key_paths, policy_path, development_keys=development_keys), threads=threads or 0)
+    accepted = acceptance(key_paths, policy_path, development_keys=development_keys)
+    with hashing(quiet=as_json) as note:
+        found = verify(path, accepted, threads=threads or 0, progress=note)
     if as_json:
         show.document(_document(found))
         return
