@@ -39,29 +39,39 @@ def tokenizer_details(vocabulary: Vocabulary) -> dict[str, Any]:
 
 
 def read_tokenizer_details(fields: Mapping[str, Field]) -> dict[str, Any] | None:
-    """The same of a file's vocabulary; None where it has none."""
-    if TOKENS not in fields or "tokenizer.ggml.model" not in fields:
+    """The same of a file's vocabulary; None where it has none, or none that is made as it should be."""
+    model = _text(fields, "tokenizer.ggml.model")
+    tokens = _array(fields, TOKENS, ValueType.STRING)
+    if model is None or tokens is None:
         return None
-    tokens = fields[TOKENS]
-    template = fields.get(CHAT_TEMPLATE)
-    pre = fields.get("tokenizer.ggml.pre")
+    merges = _array(fields, MERGES, ValueType.STRING)
     return {
-        "model": value(fields["tokenizer.ggml.model"]),
-        "pre": value(pre) if pre else "default",
+        "model": model,
+        "pre": _text(fields, "tokenizer.ggml.pre") or "default",
         "tokens": tokens.count,
         "token_bytes": len(tokens.raw) - 8 * tokens.count,
-        "merges_size": len(fields[MERGES].raw) if MERGES in fields else 0,
-        "special": _special(fields),
-        "chat_template": value(template) if template else None,
+        "merges_size": len(merges.raw) if merges else 0,
+        "special": _special(tokens, _array(fields, TYPES, ValueType.INT32)),
+        "chat_template": _text(fields, CHAT_TEMPLATE),
     }
 
 
-def _special(fields: Mapping[str, Field]) -> list[dict[str, Any]]:
-    kinds = value(fields[TYPES]) if TYPES in fields else []
+def _text(fields: Mapping[str, Field], key: str) -> str | None:
+    field = fields.get(key)
+    return value(field) if field is not None and field.kind is ValueType.STRING else None
+
+
+def _array(fields: Mapping[str, Field], key: str, element: ValueType) -> Field | None:
+    field = fields.get(key)
+    return field if field is not None and field.element is element else None
+
+
+def _special(tokens: Field, types: Field | None) -> list[dict[str, Any]]:
+    kinds = value(types) if types else []
     wanted = {int(TokenType.CONTROL), int(TokenType.USER_DEFINED)}
     if not wanted.intersection(kinds):
         return []
-    texts = value(fields[TOKENS])
+    texts = value(tokens)
     return [
         {"id": at, "text": texts[at], "type": kind} for at, kind in enumerate(kinds[: len(texts)]) if kind in wanted
     ]

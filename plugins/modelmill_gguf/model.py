@@ -1,5 +1,6 @@
 """What a folder with GGUF files is: one model, in one file or in split files that belong together."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,21 @@ from modelmill_gguf.to_huggingface_details import describe
 from modelmill_gguf.writer import metadata_size
 
 _REQUIRED = ("block_count", "context_length", "embedding_length", "attention.head_count")
+_TEXTS = (
+    "general.architecture",
+    "general.type",
+    "general.name",
+    "general.license",
+    "tokenizer.ggml.model",
+    "tokenizer.ggml.pre",
+    "tokenizer.chat_template",
+)
+_ARRAYS = {
+    "tokenizer.ggml.tokens": (ValueType.STRING,),
+    "tokenizer.ggml.merges": (ValueType.STRING,),
+    "tokenizer.ggml.token_type": (ValueType.INT32, ValueType.UINT32),
+    "tokenizer.ggml.scores": (ValueType.FLOAT32,),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +88,7 @@ def read_model(folder: Path) -> Model:
         _check_split(parts)
     _check_names(parts)
     fields = {key: field for key, field in first.header.fields.items() if key not in split.KEYS}
+    _check_kinds(first.path.name, fields)
     return Model(parts=parts, fields=fields)
 
 
@@ -109,6 +126,17 @@ def _check_names(parts: tuple[Part, ...]) -> None:
             if info.name in seen:
                 raise ConvertError(f"Tensor {info.name!r} is in {seen[info.name]} and in {part.path.name}.")
             seen[info.name] = part.path.name
+
+
+def _check_kinds(name: str, fields: Mapping[str, Field]) -> None:
+    """The keys that everybody reads hold what they should."""
+    for key in _TEXTS:
+        if key in fields and fields[key].kind is not ValueType.STRING:
+            raise ConvertError(f"{name}: {key} holds {fields[key].kind.name}, and must hold a text.")
+    for key, elements in _ARRAYS.items():
+        if key in fields and fields[key].element not in elements:
+            found = fields[key].element or fields[key].kind
+            raise ConvertError(f"{name}: {key} holds {found.name}, and must be an array of {elements[0].name}.")
 
 
 def facts(folder: Path) -> Facts:

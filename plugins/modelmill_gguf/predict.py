@@ -1,18 +1,18 @@
 """What the converter into GGUF will give and take, known from the checkpoint's facts before it runs."""
 
-from math import prod
 from typing import Any
 
 from modelmill import ConvertError, Estimate, Facts, Outlook, Refusal
+from modelmill.checkpoint import tensor_bytes
 from modelmill_gguf import split
 from modelmill_gguf.details import gguf_details, tokenizer_details
 from modelmill_gguf.layout import Layout, plan
 from modelmill_gguf.options import ConvertOptions
 from modelmill_gguf.writer import file_size, metadata_size
 
-_INTERPRETER = 90 * 1024**2  # Python, numpy and the plugin
-_PER_TOKEN = 700  # bytes of a vocabulary while it is read and written
-_BLOCKS = 24 * 1024**2
+_INTERPRETER = 45 * 1024**2  # Python, numpy and the plugin
+_PER_TOKEN = 800  # bytes of a vocabulary while it is read and written
+_BLOCKS = 16 * 1024**2
 _BYTES_PER_SECOND = 250e6
 _START = 0.4
 
@@ -60,12 +60,12 @@ def file_sizes(layout: Layout, options: ConvertOptions) -> dict[str, int]:
 
 def estimate(outlook: Outlook[ConvertOptions], facts: Facts) -> Estimate:
     """Bytes out to the byte; memory and time as measured for models of 0.1 to 8 GB."""
-    largest = max((prod(tensor.shape) for tensor in outlook.facts.tensors), default=0)
+    largest = max((tensor_bytes(tensor) for tensor in outlook.facts.tensors), default=0)
     tokens = facts.details["tokenizer"]["tokens"]
     size = sum(facts.files.values())
     return Estimate(
         bytes_out=size,
-        # The kernel may keep a tensor's pages while it is read; they are let go of after each.
-        peak_memory=_INTERPRETER + _BLOCKS + tokens * _PER_TOKEN + 4 * largest,
+        # The kernel keeps a tensor's pages while it is read; they are let go of after each.
+        peak_memory=_INTERPRETER + _BLOCKS + tokens * _PER_TOKEN + largest,
         seconds=_START + size / _BYTES_PER_SECOND,
     )

@@ -86,7 +86,8 @@ def recognise(definition: Mapping[str, Any]) -> PreTokenizer:
         for known in PRE_TOKENIZERS:
             if known.steps == steps and known.ignore_merges == ignore_merges:
                 return known
-        # Looking a whole word up first gives the same ids wherever the merges can build the word.
+        # A tokenizer made of a tiktoken file looks whole words up first. Its merges are all pairs that make a
+        # token, so that they build the same word, and llama.cpp has such models under the names without (llama4).
         for known in PRE_TOKENIZERS:
             if known.steps == steps and not known.ignore_merges:
                 return known

@@ -1,5 +1,6 @@
 import struct
 import tracemalloc
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,12 @@ from gguf_conversions import convert
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from modelmill import ConvertError
+from modelmill import ConvertError, Tensor
 from modelmill.testing import make_checkpoint
+from modelmill_gguf.fields import Field, ValueType, numbers, scalar, string, strings
 from modelmill_gguf.header import read_header
+from modelmill_gguf.offers import FORMAT
+from modelmill_gguf.writer import header_bytes
 
 MOST_MEMORY = 4 * 1024**2
 
@@ -36,7 +40,7 @@ def attempt(folder: Path, data: bytes) -> None:
     assert peak < MOST_MEMORY
 
 
-fuzz = settings(max_examples=300, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+fuzz = settings(max_examples=150, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @fuzz
@@ -68,6 +72,52 @@ def test_changed_bytes_are_one_sentence_or_another_sound_file(
         start = int(at * header)
         data[start : start + len(new)] = new
     attempt(tmp_path, bytes(data[: len(sound)]))
+
+
+KEYS = (
+    "general.architecture",
+    "general.type",
+    "general.file_type",
+    "general.license",
+    "general.alignment",
+    "split.no",
+    "split.count",
+    "split.tensors.count",
+    "llama.block_count",
+    "tokenizer.ggml.model",
+    "tokenizer.ggml.pre",
+    "tokenizer.ggml.tokens",
+    "tokenizer.ggml.token_type",
+    "tokenizer.ggml.scores",
+    "tokenizer.ggml.merges",
+    "tokenizer.ggml.bos_token_id",
+    "tokenizer.chat_template",
+)
+SCALARS = [kind for kind in ValueType if kind not in (ValueType.STRING, ValueType.ARRAY)]
+
+
+def field_of(key: str) -> st.SearchStrategy[Field]:
+    number = st.integers(0, 100)
+    kinds = st.sampled_from(SCALARS)
+    return st.one_of(
+        st.builds(lambda kind, value: scalar(key, kind, value), kinds, number),
+        st.builds(lambda value: string(key, value), st.text(max_size=8)),
+        st.builds(lambda values: strings(key, values), st.lists(st.binary(max_size=4), max_size=4)),
+        st.builds(lambda kind, values: numbers(key, kind, values), kinds, st.lists(number, max_size=4)),
+    )
+
+
+@fuzz
+@given(data=st.data(), keys=st.sets(st.sampled_from(KEYS)))
+def test_keys_that_hold_something_else_than_they_should_are_one_sentence_at_most(
+    tmp_path: Path, data: st.DataObject, keys: set[str]
+) -> None:
+    fields = [data.draw(field_of(key)) for key in sorted(keys)]
+    tensor = Tensor(name="token_embd.weight", dtype="F32", shape=(2, 4))
+    (tmp_path / "fuzzed.gguf").write_bytes(header_bytes(fields, [tensor]) + bytes(32))
+    for look in (FORMAT.facts, FORMAT.validate):
+        with suppress(ConvertError):
+            look(tmp_path)
 
 
 @pytest.mark.parametrize("count", [2**32, 2**63, 2**64 - 1])
