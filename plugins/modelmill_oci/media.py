@@ -31,7 +31,6 @@ DOCKER_AI_TEMPLATE = "application/vnd.docker.ai.chat.template.jinja"
 CYCLONEDX = "application/vnd.cyclonedx+json"
 SIGSTORE_BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 RELEASE = "application/vnd.modelmill.release.v1+json"
-RELEASE_INDEX = "application/vnd.modelmill.release.index.v1+json"
 
 TITLE = "org.opencontainers.image.title"
 VERSION = "org.opencontainers.image.version"

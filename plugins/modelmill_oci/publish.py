@@ -1,6 +1,7 @@
 """A finished release → one index in a registry, with all that proves what it is."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ from modelmill_oci.access import Access
 from modelmill_oci.artifact import Artifact
 from modelmill_oci.content import of_bytes, sha256
 from modelmill_oci.image import Image, Json
-from modelmill_oci.media import EMPTY, EMPTY_BYTES, INDEX, MANIFEST, RELEASE_INDEX, TITLE, VERSION
+from modelmill_oci.media import EMPTY, EMPTY_BYTES, INDEX, MANIFEST, TITLE, VERSION
 from modelmill_oci.media import RELEASE as RELEASE_TYPE
 from modelmill_oci.registry import Registry
 from modelmill_oci.transfer import Moved
 
 FORM = "modelmill.form"
+RELEASE_FORM = "release"
 RELEASE_PREDICATE = "https://in-toto.io/attestation/release/v0.1"
 _UNKNOWN = {"architecture": "unknown", "os": "unknown"}
 
@@ -59,7 +61,9 @@ def publish(job: Publication[Access]) -> Published:
 def compose(folder: Path, found: Release, images: Mapping[str, Mapping[str, Image]]) -> tuple[bytes, Image]:
     """The index of a release, and the manifest that brings its release.json: equal releases, equal bytes.
 
-    Images come first, so that an engine that takes the first entry of its platform gets one that it can run.
+    Images come first, so that an engine that takes the first entry of its platform gets one that it can run. What an
+    entry is says an annotation and not `artifactType`: tools from before image specification 1.1 drop that field
+    from an index that they copy, and with it the index's digest.
     """
     files = {RELEASE: of_bytes(manifest.contents(folder / RELEASE))}
     if (folder / RELEASE_SIGNATURE).exists():
@@ -76,9 +80,10 @@ def compose(folder: Path, found: Release, images: Mapping[str, Mapping[str, Imag
         for target in sorted(images):
             if item := images[target].get(form):
                 notes = canonical.loads(item.manifest, "manifest", canonical.dumps)["annotations"]
-                listed.append(item.descriptor({**notes, FORM: form}))
-    listed.append({**described.descriptor({FORM: "release"}), "platform": _UNKNOWN})
-    return image.index(listed, said, RELEASE_INDEX), described
+                listed.append(replace(item, artifact_type="").descriptor({**notes, FORM: form}))
+    entry = replace(described, artifact_type="").descriptor({FORM: RELEASE_FORM})
+    listed.append({**entry, "platform": _UNKNOWN})
+    return image.index(listed, said), described
 
 
 def _forms(found: Artifact, options: Access) -> dict[str, Image]:

@@ -17,9 +17,8 @@ from modelmill_artifacts.release import RELEASE, RELEASE_SIGNATURE, Entry
 from modelmill_oci import choose, machine, modelpack, reference
 from modelmill_oci.access import Access
 from modelmill_oci.download import download
-from modelmill_oci.media import FILEPATH, MODEL_MANIFEST, TARGET, TITLE
-from modelmill_oci.media import RELEASE as RELEASE_TYPE
-from modelmill_oci.publish import FORM
+from modelmill_oci.media import FILEPATH, TARGET, TITLE
+from modelmill_oci.publish import FORM, RELEASE_FORM
 from modelmill_oci.registry import Registry
 
 Json = Mapping[str, Any]
@@ -37,7 +36,7 @@ def pull(job: PullJob[Access]) -> Pulled:
     where = reference.parse(job.reference)
     with _alone(job.scratch), Registry(where, job.options) as registry:
         digest, index = _document(registry, where.digest or where.tag or "latest")
-        described = _listed(index, artifact_type=RELEASE_TYPE)
+        described = _listed(index, RELEASE_FORM)
         _, listing = _document(registry, described)
         folder = job.scratch / f"release-{os.getpid()}"
         shutil.rmtree(folder, ignore_errors=True)
@@ -46,7 +45,7 @@ def pull(job: PullJob[Access]) -> Pulled:
             found = release.read(folder)
             entry, reason = _choose(job, found.artifacts)
             job.report(reason)
-            wanted = _listed(index, artifact_type=MODEL_MANIFEST, target=entry.target)
+            wanted = _listed(index, modelpack.FORM, entry.target)
             _, packed = _document(registry, wanted)
             files = _artifact_files(packed, entry, where.name)
             moved += _fetch(registry, files, job.scratch, folder)
@@ -91,13 +90,11 @@ def _document(registry: Registry, name: str) -> tuple[str, Json]:
     raise RemoteError(f"{registry.reference.name}: {name} is neither an OCI index nor a manifest")
 
 
-def _listed(index: Json, *, artifact_type: str, target: str | None = None) -> str:
-    """The digest under which an index lists something. Raises RemoteError where it does not."""
+def _listed(index: Json, form: str, target: str | None = None) -> str:
+    """The digest under which an index lists a form of a target. Raises RemoteError where it does not."""
     for item in index.get("manifests", ()):
         notes = item.get("annotations") or {}
-        if item.get("artifactType") != artifact_type or (target is not None and notes.get(TARGET) != target):
-            continue
-        if target is None or notes.get(FORM) == modelpack.FORM:
+        if (notes.get(FORM), notes.get(TARGET)) == (form, target):
             return str(item["digest"])
     what = f"no ModelPack of target {target!r}" if target else "no release.json"
     raise RemoteError(f"the index has {what}: it is not a release that modelmill published")

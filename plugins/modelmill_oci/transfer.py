@@ -23,12 +23,12 @@ class Moved:
         return Moved(moved=self.moved + other.moved, skipped=self.skipped + other.skipped)
 
 
-def push_blobs(registry: Registry, blobs: Iterable[Blob], mount_from: tuple[str, ...] = ()) -> Moved:
+def push_blobs(registry: Registry, blobs: Iterable[Blob]) -> Moved:
     """Bring blobs into a repository, the largest first; each digest once. Raises the first failure."""
     unique = {blob.digest: blob for blob in blobs}
     order = sorted(unique.values(), key=lambda blob: (-blob.size, blob.digest))
     with ThreadPoolExecutor(max(1, registry.access.parallel)) as pool:
-        results = [pool.submit(upload, registry, blob, mount_from) for blob in order]
+        results = [pool.submit(upload, registry, blob, registry.access.mount_from) for blob in order]
         try:
             sent = [result.result() for result in results]
         except BaseException:
@@ -39,9 +39,9 @@ def push_blobs(registry: Registry, blobs: Iterable[Blob], mount_from: tuple[str,
     return Moved(moved=sum(sent), skipped=total - sum(sent))
 
 
-def push_image(registry: Registry, image: Image, mount_from: tuple[str, ...] = ()) -> Moved:
+def push_image(registry: Registry, image: Image) -> Moved:
     """Bring a manifest and its blobs into a repository, under its digest."""
-    found = push_blobs(registry, image.blobs, mount_from)
+    found = push_blobs(registry, image.blobs)
     if registry.digest_of(image.digest) != image.digest:
         registry.put_manifest(image.manifest, MANIFEST)
     return found

@@ -121,11 +121,11 @@ def release(tmp_path: Path, signer: PemSigner) -> Path:
 def publish_release(signer: PemSigner) -> Callable[..., Published]:
     """Publish a folder as the core's verb does."""
 
-    def publish(folder: Path, host: str, *, tag: str = "", signed: bool = True, **options: object) -> Published:
+    def publish(folder: Path, host: str, *, tag: str = "", signed: bool = True, **options: Any) -> Published:
         (remote,) = modelmill_oci.modelmill_remotes()
         sign = (lambda data: sign_statement(IN_TOTO, data, signer)) if signed else None
-        access = Access(**{"backoff": 0.01, **options})  # type: ignore[arg-type]
-        where = f"{host}/team/smollm2{tag}"
+        where = f"{host}/{options.pop('repository', 'team/smollm2')}{tag}"
+        access = Access(**{"backoff": 0.01, **options})
         return remote.publish(Publication(release=folder, reference=where, options=access, sign=sign, report=print))
 
     return publish

@@ -83,6 +83,16 @@ def test_two_versions_share_what_they_have_in_common(
     assert publish_release(newer, registry.host).bytes_moved < 50_000
 
 
+def test_blobs_of_another_repository_are_mounted(
+    registry: RegistryServer, release: Path, publish_release: Publish
+) -> None:
+    first = publish_release(release, registry.host)
+    second = publish_release(release, registry.host, repository="other/place", mount_from=("team/smollm2",))
+    assert second.digest == first.digest
+    # What is signed on a manifest names its repository; everything else is the same.
+    assert second.bytes_moved < 20_000
+
+
 def test_the_index_lists_every_form_of_every_target(
     registry: RegistryServer, release: Path, publish_release: Publish
 ) -> None:

@@ -72,8 +72,7 @@ def package(artifact: Path, out: Path, form: str, **options: object) -> Path:
 
 
 def ask(port: int, question: str) -> str:
-    system = {"role": "system", "content": "You are a helpful assistant."}
-    body = {"messages": [system, {"role": "user", "content": question}], "max_tokens": 16, "temperature": 0}
+    body = {"messages": [{"role": "user", "content": question}], "max_tokens": 10, "temperature": 0}
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
@@ -118,7 +117,7 @@ def test_docker_runs_it_locked_down_and_it_answers(docker: Engine, server_image:
     try:
         healthy(docker, "chat")
         assert docker.run("inspect", "--format", "{{.Config.User}}", "chat").stdout.strip() == "65532:65532"
-        assert "Paris" in ask(port, "What is the capital of France?")
+        assert "= 4" in ask(port, "What is 2+2?")
         start = time.monotonic()
         docker.run("stop", "-t", "20", "chat")
         assert time.monotonic() - start < 8
@@ -139,7 +138,7 @@ def test_podman_runs_it_too(server_image: tuple[Path, int], tmp_path: Path) -> N
         ).returncode:
             assert time.monotonic() < deadline, engine.run("logs", "chat").stderr
             time.sleep(0.5)
-        assert "Paris" in ask(port, "What is the capital of France?")
+        assert "= 4" in ask(port, "What is 2+2?")
         engine.run("stop", "-t", "20", "chat")
         engine.run("rm", "-f", "chat")
 

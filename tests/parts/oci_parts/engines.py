@@ -71,7 +71,9 @@ def podman(folder: Path) -> Iterator[Engine]:
         '[engine]\nruntime = "runc"\nevents_logger = "file"\ncgroup_manager = "cgroupfs"\n'
     )
     command = [client, "--root", str(folder / "root"), "--runroot", tempfile.mkdtemp(prefix="podman-", dir="/run")]
-    environment = {**os.environ, "CONTAINERS_CONF": str(folder / "containers.conf")}
+    (folder / "auth.json").write_text("{}")
+    own = {"REGISTRY_AUTH_FILE": str(folder / "auth.json"), "DOCKER_CONFIG": ""}
+    environment = {**os.environ, **own, "CONTAINERS_CONF": str(folder / "containers.conf")}
     engine = Engine(socket="", command=command, environment=environment)
     if engine.run("info", check=False).returncode:
         pytest.skip(f"podman does not run here: {engine.run('info', check=False).stderr[-500:]}")
