@@ -46,7 +46,12 @@ def locate(text: str) -> dict[tuple[str, ...], int]:
 
 
 def line_of(lines: dict[tuple[str, ...], int], path: tuple[str, ...]) -> int:
-    """The line of a key, or of the nearest table around it that has one."""
+    """The line of a key, or of the nearest table around it that has one.
+
+    What a target does not say itself, it has from the defaults: then that is where the fault is.
+    """
+    if path[:1] == ("target",) and path not in lines and ("defaults", *path[2:]) in lines:
+        return lines["defaults", *path[2:]]
     for length in range(len(path), 0, -1):
         if path[:length] in lines:
             return lines[path[:length]]

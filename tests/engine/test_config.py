@@ -1,0 +1,125 @@
+"""build.toml: every fault at once, each with its line, what was found and what there is."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from modelmill.config import parse
+from modelmill.config.lines import locate
+from modelmill.errors import ConfigError
+
+from .conftest import BUILD, Mill
+
+
+def faults(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        parse(text, Path("build.toml"))
+    return str(caught.value).splitlines()
+
+
+def test_all_faults_are_told_at_once_with_their_lines() -> None:
+    text = """[project]
+name = "Words"
+version = "1 0"
+licence = "MIT"
+
+[source.base]
+uri = 3
+
+[target.one]
+source = "bass"
+hardware = "bench"
+format = "gguf"
+schema = "F16"
+default = "no"
+"""
+    assert faults(text) == [
+        "build.toml:2: 'Words' is not a name: lower-case letters, digits, '.', '_' and '-' only",
+        "build.toml:3: '1 0' is not a version: letters, digits, '.', '_' and '-', at most 128, as an OCI tag",
+        "build.toml:4: unknown key 'licence'; did you mean 'license'?",
+        "build.toml:7: 'uri' must be a string, not a whole number (3)",
+        "build.toml:10: unknown source 'bass'; did you mean 'base'?",
+        "build.toml:13: unknown key 'schema'; did you mean 'scheme'?",
+        "build.toml:14: 'default' must be true or false, not a string ('no')",
+    ]
+
+
+def test_what_a_target_lacks_is_told_at_its_table() -> None:
+    text = '[project]\nname = "a"\nversion = "1"\n[source.b]\nuri = "x"\n\n[target.t]\nsource = "b"\n'
+    assert faults(text) == [
+        "build.toml:7: target 't' has no 'format', and [defaults] has none",
+        "build.toml:7: target 't' has no 'hardware', and [defaults] has none",
+        "build.toml:7: target 't' has no 'scheme', and [defaults] has none",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [("[project\nname = 1", 1), ('[project]\nname = "a"\nname = "b"\n', 3), ("a = [1,\n", 2), ("x = 1\n\ny = \n", 3)],
+)
+def test_a_syntax_error_is_told_with_its_line(text: str, line: int) -> None:
+    (fault,) = faults(text)
+    assert fault.startswith(f"build.toml:{line}: not valid TOML: ")
+
+
+def test_unknown_names_that_plugins_know_are_told_together(mill: Mill) -> None:
+    text = BUILD.replace('hardware = "bench"', 'hardware = "bensh"')
+    text = text.replace('scheme = "tiny"', 'scheme = "tinny"').replace('uri = "words"', 'uri = "paht:words"')
+    mill.write(text)
+    done = mill.run("plan")
+    assert done.code == 2
+    lines = done.err.splitlines()
+    assert any("unknown kind of source 'paht'; did you mean 'path'?" in line for line in lines)
+    assert any("format 'loud' has no scheme 'tinny'; did you mean 'tiny'?" in line for line in lines)
+    assert sum("unknown hardware profile 'bensh'; did you mean 'bench'?" in line for line in lines) == 1
+    assert all(line.startswith("modelmill: build.toml:") for line in lines)
+
+
+def test_options_that_no_step_has_or_that_are_wrong_are_told(mill: Mill) -> None:
+    mill.write(BUILD.replace('scheme = "short"', 'scheme = "short"\noptions = { lenght = 1 }'))
+    assert "no step has an option 'lenght'; did you mean 'length'?" in mill.run("plan").err
+    mill.write(BUILD.replace('scheme = "short"', 'scheme = "short"\noptions = { length = "1" }'))
+    assert "'length' must be a whole number, not a string ('1')" in mill.run("plan").err
+
+
+def test_a_refusal_names_target_and_reason_before_any_work(mill: Mill) -> None:
+    mill.write(BUILD.replace('scheme = "upper"', 'scheme = "upper"\noptions = { repeat = 101 }'))
+    done = mill.run("build")
+    assert (done.code, done.err) == (2, "modelmill: target 'plain': nobody listens to a hundred repetitions\n")
+    assert not (mill.folder / "dist").exists()
+
+
+def test_a_build_file_that_is_not_there_is_one_sentence(mill: Mill) -> None:
+    done = mill.run("build")
+    assert done.code == 2
+    assert done.err.startswith("modelmill: build.toml: no such file")
+
+
+def test_a_licence_that_the_policy_does_not_allow_is_refused_before_any_work(mill: Mill) -> None:
+    mill.write(
+        BUILD.replace('uri = "words"', 'uri = "words"\nlicense = "CC-BY-NC-4.0"') + '\n[policy]\nlicenses = ["MIT"]\n'
+    )
+    done = mill.run("build")
+    assert done.code == 2
+    assert "source 'base', licence: the policy does not allow the licence 'CC-BY-NC-4.0'; it allows MIT" in done.err
+
+
+def test_keys_in_inline_tables_and_after_multi_line_values_have_their_lines() -> None:
+    text = 'a = """\n[not.a.table]\nb = 1\n"""\n[t]\nlist = [\n  1,\n]\nc = { d = 1, e = "x = 2" }\n'
+    lines = locate(text)
+    assert lines["t",] == 5
+    assert lines["t", "c"] == 9
+    assert lines["t", "c", "d"] == 9
+    assert ("not",) not in lines
+    assert ("t", "c", "x") not in lines
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(max_size=200) | st.text(alphabet='[]{}=."\n#ab1, ', max_size=120))
+def test_any_text_is_a_build_or_a_config_error(text: str) -> None:
+    try:
+        parse(text, Path("build.toml"))
+    except ConfigError as error:
+        assert str(error).startswith("build.toml:")  # noqa: PT017 - either outcome is fine

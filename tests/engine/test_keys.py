@@ -1,0 +1,71 @@
+"""What is not in the key is not in the job; and every part of the key makes another key."""
+
+from dataclasses import fields
+
+import pytest
+
+from modelmill import Job
+from modelmill.plan import keys
+
+from .conftest import BUILD, PLUGIN, Mill, install, make_interpreter
+
+
+def test_every_field_of_a_job_is_in_the_key_or_left_out_with_a_reason() -> None:
+    assert {item.name for item in fields(Job)} == {*keys.COVERED, *keys.NOT_COVERED}
+    assert not {*keys.COVERED} & {*keys.NOT_COVERED}
+
+
+def step_keys(mill: Mill) -> dict[str, str]:
+    return {f"{step['name']} {step['scheme']}": step["key"] for step in mill.run("plan", "--json").json()["steps"]}
+
+
+PROFILE = PLUGIN.read_text().split('BENCH = """')[1].split('"""')[0]
+CHANGES = {
+    "a file that is read": ({"words": "to see\n"}, {"shout upper", "shorten short", "shorten tiny"}),
+    "an option": ({"build": BUILD.replace('"short"', '"short"\noptions = { length = 2 }')}, {"shorten short"}),
+    "a hardware field that is used": (
+        {"plugin": PLUGIN.read_text().replace('["sse2"]', '["avx2"]')},
+        {"shout upper", "shorten short", "shorten tiny"},  # the profile lies in the plugin's own file here
+    ),
+    "the plugin's code": (
+        {"plugin": PLUGIN.read_text() + "\n# a word\n"},
+        {"shout upper", "shorten short", "shorten tiny"},
+    ),
+    "the project's version": ({"build": BUILD.replace('"1.0"', '"1.1"')}, set[str]()),
+    "a target's name": ({"build": BUILD.replace("[target.tiny]", "[target.small]")}, set[str]()),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_makes_other_keys_where_it_can_make_other_bytes(
+    change: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    edits, expected = CHANGES[change]
+    folder = tmp_path_factory.mktemp("mill")
+    site = make_interpreter(folder / "interpreter")
+    install(site, "letters", "1.0", {"letters": PLUGIN.read_text()})
+    mill = Mill(python=folder / "interpreter" / "bin" / "python", folder=folder)
+    (folder / "words").mkdir()
+    (folder / "words" / "words.txt").write_text("to be\n")
+    mill.write(BUILD)
+    before = step_keys(mill)
+    if "words" in edits:
+        (folder / "words" / "words.txt").write_text(edits["words"])
+    if "build" in edits:
+        mill.write(edits["build"])
+    if "plugin" in edits:
+        (site / "letters_plugin.py").write_text(edits["plugin"])
+    after = step_keys(mill)
+    assert {name for name in before if before[name] != after[name]} == expected
+
+
+def test_keys_are_whole_digests_and_do_not_depend_on_the_place(
+    mill: Mill, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    mill.write(BUILD)
+    other = Mill(python=mill.python, folder=tmp_path_factory.mktemp("other"))
+    other.write(BUILD)
+    (other.folder / "words").mkdir()
+    (other.folder / "words" / "words.txt").write_text("to be or not to be\n")
+    assert step_keys(mill) == step_keys(other)
+    assert all(len(key) == 64 for key in step_keys(mill).values())
