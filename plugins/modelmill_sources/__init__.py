@@ -1,4 +1,4 @@
-"""Where checkpoints come from: folders of this machine, and packages of a Python index."""
+"""Where checkpoints come from: folders of this machine, Python packages, the Hugging Face hub, the web."""
 
 from collections.abc import Iterable
 
@@ -7,7 +7,7 @@ from modelmill import Source, hookimpl
 
 @hookimpl
 def modelmill_sources() -> Iterable[Source]:
-    """The sources `path` and `pypi`."""
-    from modelmill_sources import path, pypi
+    """The sources `path`, `pypi`, `hf` and `https`."""
+    from modelmill_sources import hub, path, pypi, web
 
-    return (path.SOURCE, pypi.SOURCE)
+    return (path.SOURCE, pypi.SOURCE, hub.SOURCE, web.SOURCE)
