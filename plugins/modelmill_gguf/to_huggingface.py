@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from modelmill import Converter, ConvertError, Estimate, Facts, Job, Outlook, Refusal
 from modelmill_gguf.to_huggingface_plan import SCHEMES, plan, predict
 
-_BYTES_PER_SECOND = 60_000_000
-_FIXED_SECONDS = 2.0
-_FIXED_MEMORY = 160_000_000
-_MEMORY_PER_BYTE = 12  # of tokenizer.json, held as Python values while it is written
+_BYTES_PER_SECOND = 100_000_000
+_FIXED_SECONDS = 1.0
+_FIXED_MEMORY = 55_000_000
+_MEMORY_PER_BYTE = 21  # of tokenizer.json, held as Python values while it is written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
