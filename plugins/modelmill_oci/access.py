@@ -17,7 +17,8 @@ class Access:
     environment variable that `password_env` names; without it the docker configuration decides. `parallel`
     blobs move at once. A request is tried `tries` times, the waits doubling from `backoff` seconds.
     `images` publishes model images too, which take the weights a second time; `shell` is a static busybox to
-    put into them. `mount_from` are repositories of the same registry to take blobs over from. `draft_annotations` adds the drafted `org.cncf.ai.*` annotations.
+    put into them. `mount_from` are repositories of the same registry to take blobs over from.
+    `draft_annotations` adds the drafted `org.cncf.ai.*` annotations.
     """
 
     ca_file: str = ""

@@ -1,10 +1,11 @@
 """What breaks on the way is resumed, or refused with a sentence; the number of injected faults is printed."""
 
+import contextlib
 import hashlib
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,26 @@ def test_a_registry_that_is_killed_during_a_push_and_comes_back_gets_the_rest(
 ) -> None:
     blob = make_blob(SIZE)
     proxy.faults.append(Fault(when="PUT /v2/", cut_up=SIZE // 2))
+    with killed_at_the_first_fault(registry, proxy):
+        assert upload(open_registry(proxy.host, backoff=0.2), blob) == SIZE
+    assert stored_sha256(registry, blob) == blob.digest
+
+
+def test_a_registry_that_is_killed_during_a_pull_and_comes_back_serves_the_rest(
+    open_registry: Open, registry: RegistryServer, proxy: FaultProxy, make_blob: Make, tmp_path: Path
+) -> None:
+    blob = make_blob(SIZE)
+    upload(open_registry(registry.host), blob)
+    proxy.faults.append(Fault(when="GET /v2/team/m/blobs", cut_down=SIZE // 2))
+    with killed_at_the_first_fault(registry, proxy):
+        download(open_registry(proxy.host, backoff=0.2), blob.digest, SIZE, tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() == path_of(blob).read_bytes()
+    assert proxy.bytes_down < SIZE * 1.1, "what had arrived was sent again"
+
+
+@contextlib.contextmanager
+def killed_at_the_first_fault(registry: RegistryServer, proxy: FaultProxy) -> Iterator[None]:
+    """Kill the registry once a fault was injected, and start it again a moment later."""
 
     def kill_and_restart() -> None:
         while not proxy.injected:
@@ -92,10 +113,9 @@ def test_a_registry_that_is_killed_during_a_push_and_comes_back_gets_the_rest(
     thread = threading.Thread(target=kill_and_restart)
     thread.start()
     try:
-        assert upload(open_registry(proxy.host, backoff=0.2), blob) == SIZE
+        yield
     finally:
         thread.join()
-    assert stored_sha256(registry, blob) == blob.digest
 
 
 @pytest.mark.parametrize("cut", [0, 100, 300, 65_536, 1_000_000, SIZE - 1])
