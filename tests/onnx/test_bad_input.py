@@ -1,0 +1,141 @@
+"""What cannot be converted, or is not sound: one sentence each, that names the file and the name."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+from onnx_parts.folders import build
+
+from modelmill import ConvertError, Facts, Outlook, Refusal
+from modelmill.checkpoint import facts
+from modelmill.recipe import parse_toml
+from modelmill.testing.checkpoints import make_checkpoint
+from modelmill_onnx.offers import FORMAT, FROM_HUGGINGFACE, QUANTIZE
+from modelmill_onnx.options import BuildOptions, QuantizeOptions
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # torch's, transformers' and onnxruntime's own
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_checkpoint(tmp_path_factory.mktemp("bad") / "source", "llama")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory, source: Path) -> Path:
+    return build(source, tmp_path_factory.mktemp("built") / "onnx")
+
+
+@pytest.fixture
+def folder(built: Path, tmp_path: Path) -> Path:
+    import shutil
+
+    return Path(shutil.copytree(built, tmp_path / "folder"))
+
+
+def refusal(known: Facts, scheme: str = "fp32", **options: Any) -> str:
+    found = FROM_HUGGINGFACE.infer(Outlook(facts=known, scheme=scheme, options=BuildOptions(**options)))
+    assert isinstance(found, Refusal)
+    return found.reason
+
+
+def test_unknown_architecture_is_refused_by_name(source: Path) -> None:
+    assert "MambaForCausalLM" in refusal(replace(facts(source), architecture="MambaForCausalLM"))
+
+
+def test_missing_tokenizer_is_refused(source: Path) -> None:
+    known = facts(source)
+    files = {name: size for name, size in known.files.items() if not name.startswith("tokenizer.")}
+    assert "tokenizer.json" in refusal(replace(known, files=files))
+
+
+def test_head_size_that_the_kernel_does_not_take_is_refused(source: Path) -> None:
+    known = facts(source)
+    assert "multiple of 16" in refusal(replace(known, config={**known.config, "head_dim": 24}))
+
+
+def test_fp16_is_refused_for_the_cpu_alone(source: Path) -> None:
+    assert "cuda" in refusal(facts(source), "fp16")
+    outlook = Outlook(facts=facts(source), scheme="fp16", options=BuildOptions(execution_provider="cuda"))
+    assert isinstance(FROM_HUGGINGFACE.infer(outlook), Facts)
+
+
+def test_foundry_local_needs_a_name(source: Path) -> None:
+    assert "model_name" in refusal(facts(source), layout="foundry-local")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"algorithm": "hqq", "symmetric": True}, "zero point"),
+        ({"algorithm": "gptq"}, "calibration"),
+        ({"recipe": parse_toml('default = "int3"')}, "int3"),
+        ({"calibration_chunks": 0}, "at least 1"),
+    ],
+)
+def test_quantizer_refuses_what_cannot_be(built: Path, options: dict[str, Any], said: str) -> None:
+    outlook = Outlook(facts=FORMAT.facts(built), scheme="int4", options=QuantizeOptions(**options))
+    found = QUANTIZE.infer(outlook)
+    assert isinstance(found, Refusal)
+    assert said in found.reason
+
+
+def test_truncated_weights_are_named(tmp_path: Path) -> None:
+    source = make_checkpoint(tmp_path / "source", "llama")
+    weights = source / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(ConvertError, match=r"^model\.safetensors"):
+        build(source, tmp_path / "out")
+
+
+@pytest.mark.parametrize("place", ["../outside.data", "/etc/passwd", "C:\\outside", "a/../../b", ""])
+def test_weights_outside_the_folder_are_refused(folder: Path, place: str) -> None:
+    (folder.parent / "outside.data").write_bytes((folder / "model.onnx.data").read_bytes())
+    model = onnx.load(str(folder / "model.onnx"), load_external_data=False)
+    tensor = next(item for item in model.graph.initializer if item.external_data)
+    next(entry for entry in tensor.external_data if entry.key == "location").value = place
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ConvertError, match="outside the model's folder"):
+        FORMAT.validate(folder)
+
+
+def test_weights_behind_a_link_are_refused(folder: Path) -> None:
+    (folder / "model.onnx.data").rename(folder.parent / "outside.data")
+    (folder / "model.onnx.data").symlink_to(folder.parent / "outside.data")
+    with pytest.raises(ConvertError, match="is a link"):
+        FORMAT.validate(folder)
+
+
+def test_weights_past_the_end_of_their_file_are_refused(folder: Path) -> None:
+    data = folder / "model.onnx.data"
+    data.write_bytes(data.read_bytes()[:-1])
+    with pytest.raises(ConvertError, match=r"ends at byte [\d,]+ of model\.onnx\.data"):
+        FORMAT.validate(folder)
+
+
+def test_weights_that_are_not_there_are_named(folder: Path) -> None:
+    (folder / "model.onnx.data").unlink()
+    with pytest.raises(ConvertError, match="not in the folder"):
+        FORMAT.validate(folder)
+
+
+@pytest.mark.parametrize("key", ["filename", "logits", "past_key_names"])
+def test_genai_config_that_names_what_is_not_there_is_refused(folder: Path, key: str) -> None:
+    path = folder / "genai_config.json"
+    config = json.loads(path.read_text())
+    decoder = config["model"]["decoder"]
+    for table in (decoder, decoder["inputs"], decoder["outputs"]):
+        if key in table:
+            table[key] = "nowhere"
+    path.write_text(json.dumps(config))
+    with pytest.raises(ConvertError, match="nowhere"):
+        FORMAT.validate(folder)
+
+
+def test_a_graph_that_is_none_is_refused(folder: Path) -> None:
+    (folder / "model.onnx").write_bytes(b"not an ONNX model")
+    with pytest.raises(ConvertError, match=r"^model\.onnx"):
+        FORMAT.facts(folder)
