@@ -37,8 +37,11 @@ import hashlib, sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 def digest(path):
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
+    found, buffer = hashlib.sha256(), memoryview(bytearray(1 << 17))  # half of file_digest's buffer: faster here
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(buffer):
+            found.update(buffer[:count])
+    return found.digest()
 files = sorted((path for path in Path(sys.argv[1]).rglob("*") if path.is_file()), key=lambda path: -path.stat().st_size)
 with ThreadPoolExecutor(int(sys.argv[2])) as pool:
     list(pool.map(digest, files))
