@@ -1,9 +1,12 @@
 """How one blob gets out of a repository: streamed, resumed, and compared with its digest before it has a name."""
 
 import hashlib
+import http.client
 import os
 import re
 import shutil
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from http import HTTPStatus
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from modelmill_oci.retry import TransientError, retrying
 from modelmill_oci.transport import Request
 
 _BLOCK = 1024 * 1024
+_BUFFERS = 4
 
 
 class _CorruptError(TransientError):
@@ -80,27 +84,42 @@ def _attempt(registry: Registry, digest: str, size: int, part: Path) -> int:
     return moved
 
 
-def _receive(response: object, part: Path, start: int, size: int, hasher: "hashlib._Hash") -> int:
-    """Append what comes, never more than `size` in all (a registry cannot fill the disk); the bytes written."""
-    moved, buffer = 0, memoryview(bytearray(_BLOCK))
+def _receive(response: http.client.HTTPResponse, part: Path, start: int, size: int, hasher: "hashlib._Hash") -> int:
+    """Append what comes, never more than `size` in all (a registry cannot fill the disk); the bytes written.
+
+    One thread receives while another hashes and writes: all three leave the interpreter's lock alone.
+    """
     try:
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
     except OSError as error:
         raise _disk(part, error) from error
-    with open(descriptor, "wb", buffering=0) as file:  # noqa: PTH123
+    moved, free = 0, deque(memoryview(bytearray(_BLOCK)) for _ in range(_BUFFERS))
+    pending: deque[tuple[Future[None], memoryview]] = deque()
+
+    def keep(block: memoryview) -> None:
+        hasher.update(block)
+        try:
+            while block:
+                block = block[file.write(block) :]
+        except OSError as error:
+            raise _disk(part, error) from error
+
+    with open(descriptor, "wb", buffering=0) as file, ThreadPoolExecutor(1) as writer:  # noqa: PTH123
         file.truncate(start)
         file.seek(start)
-        while count := response.readinto(buffer):  # type: ignore[attr-defined]
-            if start + moved + count > size:
-                count = size + 1 - start - moved
-            hasher.update(buffer[:count])
-            try:
-                file.write(buffer[:count])
-            except OSError as error:
-                raise _disk(part, error) from error
-            moved += count
-            if start + moved > size:
+        while start + moved <= size:
+            if not free:
+                done, buffer = pending.popleft()
+                done.result()
+                free.append(buffer)
+            buffer = free.popleft()
+            count = min(response.readinto(buffer), size + 1 - start - moved)
+            if not count:
                 break
+            pending.append((writer.submit(keep, buffer[:count]), buffer))
+            moved += count
+        for done, _ in pending:
+            done.result()
     return moved
 
 
