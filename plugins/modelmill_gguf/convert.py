@@ -17,6 +17,8 @@ from modelmill_gguf.values import Array, blocks
 from modelmill_gguf.vocabulary import build
 from modelmill_gguf.writer import write
 
+LET_GO_AFTER = 32 * 1024**2
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenModel:
@@ -42,7 +44,7 @@ def open_model(folder: Path, scheme: str | None, name: str | None = None) -> Ite
 def rows(model: OpenModel, planned: Planned, kind: str) -> Iterator[Array]:
     """A tensor's values as `kind` (F32, F16, or BF16 as bits), in contiguous blocks of whole rows.
 
-    Tensors may be read in any order. Their memory is let go of afterwards.
+    Tensors may be read in any order. Their memory is let go of on the way, so that even the largest takes little.
     """
     if planned.extra is not None:
         from numpy import array, float32
@@ -52,8 +54,14 @@ def rows(model: OpenModel, planned: Planned, kind: str) -> Iterator[Array]:
     if planned.source is None:
         raise ConvertError(f"Tensor {planned.tensor.name!r} comes from nowhere.")
     raw = model.weights.raw(planned.source.name)
+    read = 0
     try:
-        yield from blocks(raw, planned, kind)
+        for block in blocks(raw, planned, kind):
+            yield block
+            read += block.nbytes
+            if read > LET_GO_AFTER:
+                model.weights.release(planned.source.name)
+                read = 0
     finally:
         raw.release()
         model.weights.release(planned.source.name)

@@ -11,8 +11,9 @@ from modelmill_gguf.options import ConvertOptions
 from modelmill_gguf.writer import file_size, metadata_size
 
 _INTERPRETER = 45 * 1024**2  # Python, numpy and the plugin
-_PER_TOKEN = 800  # bytes of a vocabulary while it is read and written
+_PER_TOKEN = 1100  # bytes of a vocabulary while it is read and written
 _BLOCKS = 16 * 1024**2
+_PAGES = 64 * 1024**2  # of the mapped weights, before they are let go of
 _BYTES_PER_SECOND = 250e6
 _START = 0.4
 
@@ -65,7 +66,6 @@ def estimate(outlook: Outlook[ConvertOptions], facts: Facts) -> Estimate:
     size = sum(facts.files.values())
     return Estimate(
         bytes_out=size,
-        # The kernel keeps a tensor's pages while it is read; they are let go of after each.
-        peak_memory=_INTERPRETER + _BLOCKS + tokens * _PER_TOKEN + largest,
+        peak_memory=_INTERPRETER + _BLOCKS + tokens * _PER_TOKEN + min(largest, _PAGES),
         seconds=_START + size / _BYTES_PER_SECOND,
     )
