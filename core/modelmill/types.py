@@ -244,7 +244,8 @@ class Source:
     """A way to reach checkpoints, picked by the URI's scheme.
 
     `resolve(location, scratch)` may use the network and an empty scratch folder. `fetch(location, files,
-    out, scratch)` writes these files of the resolved revision into `out`; the engine checks the digests.
+    out, scratch)` writes these files of the resolved revision, which `location.revision` then holds, into
+    `out`; the engine checks the digests. It finds in `scratch` what `resolve` left there, if that ran just before.
     Both raise SourceError. A `local` source is used where it lies (`Resolution.root`) and looked at in every
     build; any other is resolved once, and the lock then stands for it.
     """

@@ -15,6 +15,7 @@ import pytest
 from oci_parts.certificates import certificates
 
 from modelmill import Location, SourceError, SourceFile
+from modelmill.testing import make_checkpoint
 from modelmill_sources import hub, web
 from modelmill_sources.download import Wanted, fetch_file
 
@@ -241,6 +242,23 @@ def test_a_repository_is_pinned_to_its_commit(tmp_path: Path, remote: Hub) -> No
     assert [path for path, _, _ in remote.requests if path.startswith("/api/") and "/models/" not in path] == []
     assert {given for _, _, given in remote.requests} == {"Bearer hf_secret"}
     assert [path for path, _, _ in remote.requests if "/resolve/" in path and COMMIT not in path] == []
+
+
+def test_a_build_locks_the_commit_and_fetches_nothing_else(tmp_path: Path, remote: Hub) -> None:
+    make_checkpoint(tmp_path / "model", "llama")
+    remote.files = {path.name: path.read_bytes() for path in sorted((tmp_path / "model").iterdir())}
+    (tmp_path / "build.toml").write_text(
+        '[project]\nname = "tiny"\nversion = "1"\nlicense = "MIT"\n[source.base]\nuri = "hf://team/model"\n'
+        '[target.pi]\nsource = "base"\nhardware = "raspberry-pi-5"\nformat = "gguf"\nscheme = "F16"\n'
+        '[sign]\nmode = "none"\n'
+    )
+    command = [sys.executable, "-m", "modelmill", "plan", "--store", str(tmp_path / "store")]
+    subprocess.run(command, cwd=tmp_path, check=True, env=dict(os.environ), capture_output=True)
+    lock = (tmp_path / "build.lock").read_text()
+    assert COMMIT in lock
+    assert "hf_secret" not in lock
+    fetched = [path for path, _, _ in remote.requests if "/resolve/" in path]
+    assert sorted(fetched) == sorted(f"/team/model/resolve/{COMMIT}/{name}" for name in remote.files)
 
 
 def test_patterns_choose_files(tmp_path: Path, remote: Hub) -> None:

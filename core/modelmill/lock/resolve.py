@@ -1,6 +1,5 @@
 """Sources of build.toml → their locked files and facts, and those files on this machine."""
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from modelmill.errors import ConfigError, ModelmillError, PluginError, SourceErr
 from modelmill.facts import decode_facts, encode_facts, parameters
 from modelmill.lock.records import LockedFile, LockedSource
 from modelmill.registry import Offer, Registry
-from modelmill.store import Store
+from modelmill.store import Store, Workspace
 from modelmill.toolchain import package_digest
 from modelmill.tree import OutFile, tree
 from modelmill.types import Facts, Format, Location, Resolution, Source, SourceFile
@@ -47,7 +46,9 @@ class Resolver:
         try:
             resolution = self._call_resolve(offer, location, workspace.scratch)
             if resolution.root is None:
-                files = self._fetch(offer, location, resolution.files, workspace.out)
+                # What was resolved, and not what the same name may stand for a moment later.
+                pinned = Location(uri=location.uri, revision=resolution.revision, base=location.base)
+                files = self._fetch(offer, pinned, resolution.files, workspace)
             else:
                 files = self._digest_in_place(resolution)
         finally:
@@ -89,7 +90,7 @@ class Resolver:
         workspace = self._store.workspace(f"source-{state.locked.name}")
         try:
             wanted = tuple(SourceFile(path=file.path, size=file.size, sha256=file.sha256) for file in files)
-            self._fetch(offer, pinned, wanted, workspace.out)
+            self._fetch(offer, pinned, wanted, workspace)
         finally:
             workspace.remove()
 
@@ -134,12 +135,11 @@ class Resolver:
             raise _foreign(offer, error) from error
 
     def _fetch(
-        self, offer: Offer[Source], location: Location, wanted: tuple[SourceFile, ...], out: Path
+        self, offer: Offer[Source], location: Location, wanted: tuple[SourceFile, ...], workspace: Workspace
     ) -> tuple[LockedFile, ...]:
-        scratch = out.parent / "fetch"
-        scratch.mkdir()
+        out = workspace.out
         try:
-            offer.record.fetch(location, wanted, out, scratch)
+            offer.record.fetch(location, wanted, out, workspace.scratch)
         except ModelmillError:
             raise
         except Exception as error:
@@ -147,9 +147,8 @@ class Resolver:
         found = {file.path: file for file in tree(out, {})}
         for file in wanted:
             _check(offer, location, file, found.get(file.path))
-        for file in found.values():
-            self._store.adopt(out / file.path, file.sha256, file.size)
-        shutil.rmtree(scratch, ignore_errors=True)
+        for item in found.values():
+            self._store.adopt(out / item.path, item.sha256, item.size)
         return tuple(LockedFile(path=f.path, size=f.size, sha256=f.sha256) for f in found.values())
 
     def _digest_in_place(self, resolution: Resolution) -> tuple[LockedFile, ...]:
