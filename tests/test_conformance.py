@@ -1,5 +1,7 @@
+import ast
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any, ClassVar
 
 from modelmill import Location, registry
 from modelmill.testing import (
@@ -41,6 +43,21 @@ class TestHuggingfaceToQuantizedGguf(ConverterSuite):
 
     def make_source(self, folder: Path) -> None:
         make_checkpoint(folder, "llama", shape=Shape(hidden=256, intermediate=288, heads=8))
+
+
+class TestGgufToImatrix(ConverterSuite):
+    plugin = "modelmill_gguf"
+    name = "gguf-to-imatrix"
+    options: ClassVar[Mapping[str, Any]] = {"context": 64}
+
+    def make_source(self, folder: Path) -> None:
+        convert("modelmill_gguf", "huggingface-to-gguf", "F16", make_checkpoint(folder.parent / "hf", "llama"), folder)
+
+    def make_inputs(self, folder: Path) -> Mapping[str, Path]:
+        text = folder / "text"
+        text.mkdir()
+        (text / "foxes.txt").write_text("The quick brown fox jumps over the lazy dog, and nobody knows why. " * 20)
+        return {"calibration": text}
 
 
 class TestGgufToHuggingface(ConverterSuite):
@@ -132,11 +149,15 @@ class TestDockerModelRunner(PackagerSuite):
         make_artifact(folder)
 
 
-def test_every_converter_and_quantizer_that_is_built_in_is_tried() -> None:
-    tried = {(suite.kind, suite.name) for suite in (*ConverterSuite.__subclasses__(), *QuantizerSuite.__subclasses__())}
-    built_in = {
-        (kind, offer.record.name)
-        for kind, offer in registry.load().makers()
-        if offer.plugin.distribution == "modelmill"
-    }
-    assert built_in - tried == set()
+def test_every_converter_and_quantizer_that_is_built_in_is_tried_by_some_test() -> None:
+    offers = [offer for _, offer in registry.load().makers() if offer.plugin.distribution == "modelmill"]
+    tried: set[str] = set()
+    for path in Path(__file__).parent.rglob("test_*.py"):
+        for suite in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(suite, ast.ClassDef) and suite.name.startswith("Test") and suite.bases:
+                tried |= {
+                    ast.literal_eval(line.value)
+                    for line in suite.body
+                    if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == "name"
+                }
+    assert {offer.record.name for offer in offers} - tried == set()

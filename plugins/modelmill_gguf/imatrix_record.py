@@ -40,7 +40,6 @@ def infer(outlook: Outlook[ImatrixOptions]) -> Facts | Refusal:
     return Facts(
         format="imatrix",
         scheme="gguf",
-        architecture=outlook.facts.architecture,
         tensors=tuple(
             Tensor(name=tensor.name, dtype="F32", shape=(prod(tensor.shape[:-2]) * tensor.shape[-1],))
             for tensor in sorted(covered, key=lambda tensor: tensor.name)
