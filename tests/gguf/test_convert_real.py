@@ -1,3 +1,4 @@
+import pydoc_data.topics
 import tempfile
 from pathlib import Path
 
@@ -6,6 +7,7 @@ from gguf_conversions import comparable_fields, convert, predicted, reference, t
 
 from modelmill import Job, Limits
 from modelmill_gguf.to_huggingface import TO_HUGGINGFACE
+from reference import llama
 
 pytestmark = pytest.mark.real
 
@@ -45,3 +47,12 @@ def test_the_real_model_converts_as_llama_cpp_converts_it(
         assert comparable_fields(ours) == comparable_fields(theirs)
         assert tensor_bytes(ours) == tensor_bytes(theirs)
         assert dict(predicted(checkpoint, scheme).files) == {"model.gguf": ours.stat().st_size}
+
+
+def test_the_real_models_tokens_are_those_of_the_tokenizers_library(tmp_path: Path, checkpoint: Path) -> None:
+    from tokenizers import Tokenizer
+
+    file = convert(checkpoint, tmp_path / "out", "BF16") / "model.gguf"
+    text = "\n".join(pydoc_data.topics.topics[name] for name in sorted(pydoc_data.topics.topics))
+    tokenizer = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
+    assert llama.tokenize(file, text) == tokenizer.encode(text, add_special_tokens=False).ids
