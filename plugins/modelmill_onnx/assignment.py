@@ -1,12 +1,18 @@
 """Which matrix of a graph becomes which integers."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from importlib import resources
 
-from modelmill import ConvertError, Facts, Tensor
+from modelmill import ConvertError, Tensor
 from modelmill.recipe import Recipe, Setting, assign, extend, parse_toml
+from modelmill_onnx.options import Algorithm, QuantizeOptions
 
 BITS = {"int4": 4, "int8": 8}
+
+
+def algorithm_for(options: QuantizeOptions, inputs: Container[str]) -> Algorithm:
+    """The algorithm that is named, or the best that what is given allows."""
+    return options.algorithm or ("gptq" if "calibration" in inputs else "mse")
 
 
 def recipe_for(scheme: str, own: Recipe | None) -> Recipe:
@@ -31,15 +37,3 @@ def assign_bits(recipe: Recipe, matrices: Iterable[Tensor], setting: Setting) ->
     """Bits of every matrix that is quantized, by name."""
     assigned = assign(recipe, matrices, setting, fits=lambda kind, tensor: True)  # noqa: ARG005
     return {item.tensor.name: BITS[item.type] for item in assigned if item.type}
-
-
-def setting_of(facts: Facts, *, tied: bool) -> Setting:
-    """What recipes may ask of the model."""
-    config = facts.config.get("text_config", facts.config)
-    heads, groups = config.get("num_attention_heads", 1), config.get("num_key_value_heads")
-    return Setting(
-        architecture=facts.architecture,
-        layers=config.get("num_hidden_layers", 0),
-        gqa=heads // groups if groups else 1,
-        tied=tied,
-    )

@@ -29,6 +29,7 @@ def facts(folder: Path) -> Facts:
     """What is known of an ONNX model from its graph. ConvertError where that is not sound."""
     graphs = {path.name: read_graph(path) for path in _models(folder)}
     weights = [weight for graph in graphs.values() for weight in graph.weights]
+    sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.is_file()}
     scheme = _scheme(graphs)
     config = _genai_config(folder) or {}
     model = config.get("model", {})
@@ -38,9 +39,9 @@ def facts(folder: Path) -> Facts:
         scheme=scheme,
         architecture=kind if isinstance(kind, str) else None,
         tensors=tuple(Tensor(name=weight.name, dtype=weight.dtype, shape=weight.shape) for weight in weights),
-        files={path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.is_file()},
+        files=sizes,
         quantization=scheme if scheme and scheme.startswith("int") else None,
-        details={"onnx": _values(weights)},
+        details={"onnx": _values(weights) | {"beside": sum(sizes.values()) - max(sizes.values())}},
     )
 
 

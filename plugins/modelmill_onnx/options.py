@@ -42,13 +42,13 @@ class BuildInt4Options(BuildOptions):
 class QuantizeOptions:
     """How the matrices of a graph become integers.
 
-    `recipe` says which matrix gets `int4`, which `int8` and which stays; its rules go before the scheme's own.
-    `symmetric` leaves the zero points out. `accuracy_level` is MatMulNBits' own attribute: 4 computes with int8
-    activations, 0 leaves it to the runtime. `calibration_chunks` pieces of 512 tokens are what `gptq` reads of the
-    calibration text.
+    `algorithm` is `gptq` where a calibration text is given and `mse` where none is, unless it is named. `recipe`
+    says which matrix gets `int4`, which `int8` and which stays; its rules go before the scheme's own. `symmetric`
+    leaves the zero points out. `accuracy_level` is MatMulNBits' own attribute: 4 computes with int8 activations, 0
+    leaves it to the runtime. `calibration_chunks` pieces of 512 tokens are what `gptq` reads of the text.
     """
 
-    algorithm: Algorithm = "rtn"
+    algorithm: Algorithm | None = None
     block_size: BlockSize = 32
     symmetric: bool = False
     accuracy_level: AccuracyLevel = 4

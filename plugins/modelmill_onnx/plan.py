@@ -6,12 +6,14 @@ from typing import Final, TypeVar
 
 from modelmill import ConvertError, Estimate, Facts, Outlook, Refusal
 from modelmill_onnx.architectures import BUILDABLE, genai_type
-from modelmill_onnx.assignment import BITS, recipe_for
+from modelmill_onnx.assignment import BITS, algorithm_for, recipe_for
 from modelmill_onnx.options import BuildInt4Options, BuildOptions, QuantizeOptions
 
 _MIB: Final = 1024**2
 _TOKENIZERS: Final = ("tokenizer.json", "tokenizer.model")
-_GRAPH: Final = _MIB // 4
+_GRAPH: Final = 10_000
+_PER_LAYER: Final = 6_500
+"""Bytes of a graph without its weights, as the builder writes it."""
 _Options = TypeVar("_Options", bound=BuildOptions)
 _RUNTIME: Final = 400 * _MIB
 """Bytes of Python with torch, transformers and ONNX Runtime loaded."""
@@ -74,9 +76,14 @@ def _option_fault(options: BuildOptions, scheme: str) -> str | None:
 
 
 def _values(facts: Facts) -> dict[str, int]:
-    """How many values the matrices, the tables and the rest hold; a shared embedding counts as a matrix."""
+    """How many values the matrices, the tables and the rest hold, and the bytes of the files beside them.
+
+    A shared embedding counts as a matrix.
+    """
     tied = bool(facts.config.get("tie_word_embeddings", False))
-    found = {"matrices": 0, "tables": 0, "rest": 0, "largest": 0}
+    beside = sum(size for name, size in facts.files.items() if name.startswith("tokenizer"))
+    beside += _GRAPH + _PER_LAYER * facts.config.get("num_hidden_layers", 0)
+    found = {"matrices": 0, "tables": 0, "rest": 0, "largest": 0, "beside": beside}
     for tensor in facts.tensors:
         count = prod(tensor.shape)
         if len(tensor.shape) != _MATRIX:
@@ -102,16 +109,12 @@ def estimate_build(outlook: Outlook[_Options], facts: Facts) -> Estimate:
     values = facts.details["onnx"]
     width = 2 if facts.scheme == "fp16" else 4
     whole = values["matrices"] + values["tables"] + values["rest"]
-    beside = _GRAPH + _files(outlook.facts)
+    beside = values["beside"]
     if isinstance(outlook.options, BuildInt4Options):
         per_value = _bytes_per_value(4, outlook.options.block_size, symmetric=outlook.options.symmetric)
         size = int(values["matrices"] * per_value) + width * (values["rest"] + values["tables"])
         return Estimate(bytes_out=size + beside, peak_memory=_RUNTIME + 8 * whole, seconds=8 + whole / 3e7)
     return Estimate(bytes_out=width * whole + beside, peak_memory=_RUNTIME + 5 * whole, seconds=7 + whole / 1.5e8)
-
-
-def _files(facts: Facts) -> int:
-    return sum(size for name, size in facts.files.items() if name.startswith("tokenizer"))
 
 
 def _bytes_per_value(bits: int, block_size: int, *, symmetric: bool) -> float:
@@ -128,7 +131,8 @@ def infer_quantize(outlook: Outlook[QuantizeOptions]) -> Facts | Refusal:
             reason=f"{options.algorithm} finds a zero point for every block: use symmetric = false, or the algorithm "
             "mse, rtn or gptq"
         )
-    if options.algorithm == "gptq" and "calibration" not in outlook.inputs:
+    algorithm = algorithm_for(options, outlook.inputs)
+    if algorithm == "gptq" and "calibration" not in outlook.inputs:
         return Refusal(
             reason="gptq needs a calibration text: name a source of text in `inputs = { calibration = … }`, or use "
             "the algorithm mse"
@@ -146,15 +150,16 @@ def infer_quantize(outlook: Outlook[QuantizeOptions]) -> Facts | Refusal:
 
 def estimate_quantize(outlook: Outlook[QuantizeOptions], facts: Facts) -> Estimate:
     """Bytes as if the scheme's own type held every matrix; time as measured for SmolLM2."""
-    values = facts.details.get("onnx", {"matrices": 0, "tables": 0, "rest": 0, "largest": 0})
+    values = facts.details["onnx"]
     options = outlook.options
+    algorithm = algorithm_for(options, outlook.inputs)
     bits = BITS[facts.scheme or "int8"]
     quantized = values["matrices"] + values["tables"]
     per_value = _bytes_per_value(bits, options.block_size, symmetric=options.symmetric)
-    per_second = {"rtn": 4e7, "mse": 3e6, "hqq": 6e6, "k_quant": 4e6, "gptq": 1.5e6}[options.algorithm]
-    tokens = 512 * options.calibration_chunks if options.algorithm == "gptq" else 0
+    per_second = {"rtn": 4e7, "mse": 3e6, "hqq": 6e6, "k_quant": 4e6, "gptq": 1.5e6}[algorithm]
+    tokens = 512 * options.calibration_chunks if algorithm == "gptq" else 0
     return Estimate(
-        bytes_out=int(quantized * per_value) + 4 * values["rest"] + _GRAPH + 4 * _MIB,
+        bytes_out=int(quantized * per_value) + 4 * values["rest"] + values["beside"],
         peak_memory=_RUNTIME + 12 * values["largest"] + (2048 * _MIB if tokens else 0),
         seconds=3 + quantized / per_second + tokens * quantized / 2e10,
     )

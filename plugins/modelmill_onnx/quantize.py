@@ -13,7 +13,7 @@ import onnx
 from modelmill import ConvertError, Job, Tensor, create
 from modelmill.recipe import Setting
 from modelmill_onnx import kernels, rewrite
-from modelmill_onnx.assignment import assign_bits, recipe_for
+from modelmill_onnx.assignment import algorithm_for, assign_bits, recipe_for
 from modelmill_onnx.external import ExternalData, weight_bytes, weight_values
 from modelmill_onnx.kernels import Array, Grid, Packed
 from modelmill_onnx.options import QuantizeOptions
@@ -83,8 +83,9 @@ def _tasks(job: Job[QuantizeOptions], model: onnx.ModelProto) -> dict[str, Task]
 
 def _packed(job: Job[QuantizeOptions], model: onnx.ModelProto, tasks: list[Task]) -> Iterator[Packed]:
     """The quantized matrices in the order of the tasks, as many at work as there are threads."""
-    done = _by_gptq(job, model, tasks) if job.options.algorithm == "gptq" else {}
-    kernel = KERNELS.get(job.options.algorithm, kernels.mse)
+    algorithm = algorithm_for(job.options, job.inputs)
+    done = _by_gptq(job, model, tasks) if algorithm == "gptq" else {}
+    kernel = KERNELS.get(algorithm, kernels.mse)
     waiting: list[Future[Packed]] = []
     with ThreadPoolExecutor(job.limits.threads, initializer=_one_thread) as pool:
         for task in tasks:
