@@ -48,12 +48,13 @@ def search(start: Facts, target: Target, makers: Makers, attempt: Tries) -> tupl
     or several, with their names.
     """
     found = _Found(routes=[], refusals={})
+    leading = _leading(makers, target.format)
     frontier: list[tuple[Move, ...]] = [()]
     for _ in range(_LONGEST):
         longer: list[tuple[Move, ...]] = []
         for moves in frontier:
             facts = moves[-1].facts if moves else start
-            for kind, offer in _usable(makers, facts, moves):
+            for kind, offer in _usable(makers, facts, moves, leading):
                 _extend(found, longer, moves, target, attempt, kind, offer)
         chosen = [route for route in found.routes if _settles(route, target)]
         if len(chosen) == 1:
@@ -75,10 +76,28 @@ def usable_makers(registry: Registry) -> Makers:
     return found
 
 
-def _usable(makers: Makers, facts: Facts, moves: tuple[Move, ...]) -> Iterator[tuple[str, Offer[Maker[Any]]]]:
+def _leading(makers: Makers, wanted: str) -> frozenset[str]:
+    """The formats from which some way leads to the wanted one.
+
+    A way that ends elsewhere is not tried: it may need tools that nobody who wants this target has installed.
+    """
+    found = {wanted}
+    for _ in range(_LONGEST):
+        found |= {takes for takes, offers in makers.items() if any(_gives(offer) in found for _, offer in offers)}
+    return frozenset(found)
+
+
+def _gives(offer: Offer[Maker[Any]]) -> str:
+    gives: str = offer.record.gives  # type: ignore[attr-defined]
+    return gives
+
+
+def _usable(
+    makers: Makers, facts: Facts, moves: tuple[Move, ...], leading: frozenset[str]
+) -> Iterator[tuple[str, Offer[Maker[Any]]]]:
     used = {(move.kind, move.offer.record.name) for move in moves}
     for kind, offer in makers.get(facts.format, ()):
-        if (kind, offer.record.name) not in used:
+        if (kind, offer.record.name) not in used and _gives(offer) in leading:
             yield kind, offer
 
 
@@ -91,8 +110,7 @@ def _extend(
     kind: str,
     offer: Offer[Maker[Any]],
 ) -> None:
-    gives: str = offer.record.gives  # type: ignore[attr-defined]
-    if gives == target.format and target.scheme in offer.record.schemes:
+    if _gives(offer) == target.format and target.scheme in offer.record.schemes:
         result = attempt(moves, kind, offer, target.scheme)
         if isinstance(result, Refusal):
             found.refusals[result.reason] = None
