@@ -6,13 +6,13 @@ Values are codes 0, 1 and 2 for -1, 0 and 1, one byte each. Sources: TQ1_0 and T
 transformers' integrations/bitnet.py.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from modelmill import ConvertError
+from modelmill_bitnet.layout import I2_S_BLOCKS
 
 Codes = NDArray[np.uint8]
 
@@ -21,8 +21,6 @@ _TQ2_BYTES = 66
 _TQ1_BYTES = 54
 _ONE = np.frombuffer(np.float16(1).tobytes(), np.uint8)
 _POWERS = np.array([81, 27, 9, 3, 1], np.uint16)
-I2_S_BLOCKS: Mapping[str, int] = {"x86-act-parallel": 128, "arm-neon": 64}
-"""The layout variants of I2_S and the values that a block of each interleaves, a quarter of that in bytes."""
 I2_S_TAIL = 32
 """Bytes behind the codes of an I2_S tensor, of which the first four are its scale."""
 

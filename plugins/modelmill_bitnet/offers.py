@@ -1,26 +1,65 @@
 """The records that this plugin offers."""
 
-from modelmill import Converter, Job
-from modelmill_bitnet.layout import SCHEMES
-from modelmill_bitnet.predict import Options, estimate, infer
+from modelmill import Converter, Format, Job
+from modelmill_bitnet import format as bitnet
+from modelmill_bitnet.layout import I2_S, SCHEMES
+from modelmill_bitnet.predict import ARCHITECTURE_FIELD, I2sOptions, TqOptions, estimate, infer_i2_s, infer_tq
+
+_READS = ("*.safetensors", "*.json", "tokenizer.model", "chat_template.jinja", "README.md")
 
 
-def _run(job: Job[Options]) -> None:
-    from modelmill_bitnet.convert import run
+def _run_tq(job: Job[TqOptions]) -> None:
+    from modelmill_bitnet.convert import run_tq
 
-    run(job)
+    run_tq(job)
 
+
+def _run_i2_s(job: Job[I2sOptions]) -> None:
+    from modelmill_bitnet.convert import run_i2_s
+
+    run_i2_s(job)
+
+
+def _artifact_path(path: str, name: str, _: str) -> str:
+    return f"{name}-i2_s.gguf" if path.endswith(".gguf") else path
+
+
+FORMAT = Format(
+    name="bitnet",
+    schemes=(I2_S,),
+    detect=bitnet.detect,
+    facts=bitnet.facts,
+    validate=bitnet.validate,
+    tensors=bitnet.tensors,
+    artifact_path=_artifact_path,
+    usage="python run_inference.py -m {file} -p 'The capital of France is'",
+)
 
 TO_GGUF = Converter(
     name="bitnet-to-gguf",
     takes="huggingface",
     gives="gguf",
     schemes=SCHEMES,
-    options=Options,
-    run=_run,
-    infer=infer,
+    options=TqOptions,
+    run=_run_tq,
+    infer=infer_tq,
     estimate=estimate,
-    reads=("*.safetensors", "*.json", "tokenizer.model", "chat_template.jinja", "README.md"),
+    reads=_READS,
     tools=("numpy",),
     requirement="modelmill[gguf]",
+)
+
+TO_BITNET_CPP = Converter(
+    name="bitnet-to-i2_s",
+    takes="huggingface",
+    gives="bitnet",
+    schemes=(I2_S,),
+    options=I2sOptions,
+    run=_run_i2_s,
+    infer=infer_i2_s,
+    estimate=estimate,
+    reads=_READS,
+    tools=("numpy",),
+    requirement="modelmill[gguf]",
+    uses_hardware=(ARCHITECTURE_FIELD,),
 )

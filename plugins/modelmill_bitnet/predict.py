@@ -2,48 +2,86 @@
 
 from dataclasses import dataclass, replace
 from math import prod
+from typing import Any, Literal
 
-from modelmill import ConvertError, Estimate, Facts, Outlook, Refusal
-from modelmill_bitnet.layout import SCHEMES, plan
+from modelmill import ConvertError, Estimate, Facts, Hardware, Outlook, Refusal
+from modelmill_bitnet.layout import I2_S, SCHEMES, Runtime, bitnet_cpp, llama_cpp, plan
 from modelmill_gguf import api
 
 FILE = "model.gguf"
+ARCHITECTURE_FIELD = "os.arch"
+_VARIANTS = {"amd64": "x86-act-parallel", "arm64": "arm-neon"}
 _START = 90 << 20
 _BYTES_PER_VALUE = 16
 _VALUES_PER_SECOND = 120e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class TqOptions:
     """There is nothing to choose: a ternary model has its values, and its scheme says how they lie."""
 
 
-def infer(outlook: Outlook[Options]) -> Facts | Refusal:
-    """The facts of the GGUF file, exact, or why it cannot be."""
-    facts, scheme = outlook.facts, outlook.scheme or SCHEMES[-1]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class I2sOptions:
+    """`layout` is that of the bitnet.cpp build that will load the file, where the hardware does not say it."""
+
+    layout: Literal["x86-act-parallel", "arm-neon"] | None = None
+
+
+def i2_s_runtime(options: I2sOptions, hardware: Hardware | None) -> Runtime:
+    """bitnet.cpp in the layout that is asked for, or that the hardware's CPU has. ConvertError where neither says."""
+    found: str | None = options.layout
+    if found is None:
+        machine = hardware.fields.get(ARCHITECTURE_FIELD) if hardware else None
+        found = _VARIANTS.get(machine) if isinstance(machine, str) else None
+    if found is None:
+        raise ConvertError(
+            "the layout of I2_S depends on the CPU, and the hardware profile says of os.arch neither amd64 nor arm64; "
+            f"set options = {{ layout = ... }} to one of {', '.join(_VARIANTS.values())}"
+        )
+    return bitnet_cpp(found)
+
+
+def infer_tq(outlook: Outlook[TqOptions]) -> Facts | Refusal:
+    """The facts of the file for llama.cpp, exact, or why it cannot be."""
+    scheme = outlook.scheme or SCHEMES[-1]
     try:
-        layout = plan(facts, scheme)
+        return _facts(outlook, llama_cpp(scheme), "gguf")
     except ConvertError as error:
         return Refusal(reason=str(error))
+
+
+def infer_i2_s(outlook: Outlook[I2sOptions]) -> Facts | Refusal:
+    """The facts of the file for bitnet.cpp, exact, or why it cannot be."""
+    try:
+        return _facts(outlook, i2_s_runtime(outlook.options, outlook.hardware), "bitnet")
+    except ConvertError as error:
+        return Refusal(reason=str(error))
+
+
+def _facts(outlook: Outlook[Any], runtime: Runtime, format_name: str) -> Facts:
+    facts = outlook.facts
+    layout = plan(facts, runtime)
     fields = (*layout.fields, *layout.vocabulary.fields)
     return replace(
         facts,
-        format="gguf",
-        scheme=scheme,
-        architecture="bitnet",
+        format=format_name,
+        scheme=runtime.kind,
+        architecture=layout.architecture,
         tensors=layout.tensors,
         files={FILE: api.file_size(layout.metadata_bytes, layout.tensors)},
-        quantization=scheme,
+        quantization=runtime.kind,
         details={
             **facts.details,
             "gguf": api.gguf_details(fields, layout.metadata_bytes, len(layout.fields) + layout.vocabulary.count),
             "tokenizer": api.tokenizer_details(layout.vocabulary),
             "held as F16": list(layout.fallbacks),
+            **({} if runtime.variant is None else {I2_S: runtime.variant}),
         },
     )
 
 
-def estimate(outlook: Outlook[Options], facts: Facts) -> Estimate:
+def estimate(outlook: Outlook[Any], facts: Facts) -> Estimate:
     """Bytes out to the byte; memory for one layer's values while they are packed."""
     sizes = [prod(tensor.shape) for tensor in facts.tensors if tensor.name.startswith("blk.")]
     return Estimate(

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from modelmill import ConvertError, Tensor
 from modelmill_bitnet.formats import Codes, unpack_rows
@@ -48,21 +47,6 @@ def from_floats(tensor: Tensor, raw: memoryview) -> Ternary:
     scale = np.float32(max(mean, _SMALLEST_MEAN))
     codes = np.rint(values * (np.float32(1) / scale))
     return Ternary(codes=(np.clip(codes, -1, 1) + 1).astype(np.uint8), scale=float(scale))
-
-
-def deviation(values: NDArray[np.float32]) -> float:
-    """How far weights are from ternary: the norm of what -s, 0 and s do not hold of them, as a share of their norm.
-
-    0 for weights that are ternary; about 0.5 for those of a model that was not trained so. s is the mean of what
-    rounds to -1 or 1 by BitNet's rule, which is the best one for these codes.
-    """
-    mean = np.abs(values).mean(dtype=np.float64)
-    if mean == 0:
-        return 0.0
-    chosen = np.abs(values) > mean / 2
-    scale = np.abs(values[chosen]).mean(dtype=np.float64)
-    rest = np.abs(values) - np.where(chosen, scale, 0)
-    return float(np.sqrt((rest * rest).sum() / np.square(values, dtype=np.float64).sum()))
 
 
 def widened(raw: memoryview, dtype: str) -> Any:

@@ -14,14 +14,16 @@ from modelmill_gguf.hyperparameters import Hyperparameters
 from modelmill_gguf.hyperparameters import read as read_hyperparameters
 from modelmill_gguf.layout import QUANTIZATION_VERSION
 from modelmill_gguf.lineage import lineage_fields
-from modelmill_gguf.tensor_types import TYPES, byte_size
+from modelmill_gguf.tensor_types import BY_NUMBER, I2_S, TYPES, byte_size
 from modelmill_gguf.vocabulary import Vocabulary
 from modelmill_gguf.vocabulary import build as vocabulary_fields
 from modelmill_gguf.vocabulary import predict as predict_vocabulary
 from modelmill_gguf.writer import file_size, metadata_size, write
 
 __all__ = [
+    "BY_NUMBER",
     "FILE_TYPES",
+    "I2_S",
     "QUANTIZATION_VERSION",
     "TYPES",
     "Buffer",

@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from modelmill import ConvertError
 from modelmill_gguf.fields import SIZES, Field, ValueType
-from modelmill_gguf.tensor_types import BY_NUMBER
+from modelmill_gguf.tensor_types import BY_NUMBER, TensorType
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
@@ -88,8 +88,8 @@ class _Cursor:
             self.fail(f"{what} is not UTF-8")
 
 
-def read_header(path: Path) -> Header:
-    """Read and check the header of one GGUF file.
+def read_header(path: Path, kinds: Mapping[int, TensorType] = BY_NUMBER) -> Header:
+    """Read and check the header of one GGUF file whose tensors are of these types.
 
     Raises ConvertError for anything that is not a sound header: a wrong magic or version, truncation, sizes
     that the file cannot hold, duplicate names, misaligned or overlapping or missing tensor data.
@@ -99,10 +99,10 @@ def read_header(path: Path) -> Header:
         if size < len(MAGIC) or file.read(len(MAGIC)) != MAGIC:
             raise ConvertError(f"{path.name} is not a GGUF file: it does not begin with the letters GGUF.")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return _header(_Cursor(data, path.name))
+            return _header(_Cursor(data, path.name), kinds)
 
 
-def _header(cursor: _Cursor) -> Header:
+def _header(cursor: _Cursor, kinds: Mapping[int, TensorType]) -> Header:
     cursor.position = len(MAGIC)
     version = cursor.uint32("the version")
     if version not in VERSIONS:
@@ -121,7 +121,7 @@ def _header(cursor: _Cursor) -> Header:
             cursor.fail(f"the metadata key {field.key!r} stands in it twice")
         fields[field.key] = field
     metadata_size = cursor.position - start
-    entries = [_entry(cursor, number) for number in range(tensor_count)]
+    entries = [_entry(cursor, number, kinds) for number in range(tensor_count)]
     alignment = _alignment(cursor, fields)
     data_start = -(-cursor.position // alignment) * alignment
     return Header(
@@ -186,7 +186,7 @@ class _Entry:
     size: int
 
 
-def _entry(cursor: _Cursor, number: int) -> _Entry:
+def _entry(cursor: _Cursor, number: int, kinds: Mapping[int, TensorType]) -> _Entry:
     name = cursor.text(MAX_NAME, f"the name of tensor {number}")
     count = cursor.uint32(f"the dimensions of {name!r}")
     if count > MAX_DIMENSIONS:
@@ -194,7 +194,7 @@ def _entry(cursor: _Cursor, number: int) -> _Entry:
     shape = tuple(cursor.uint64(f"the dimensions of {name!r}") for _ in range(count))[::-1]
     type_number = cursor.uint32(f"the type of {name!r}")
     relative = cursor.uint64(f"the offset of {name!r}")
-    kind = BY_NUMBER.get(type_number)
+    kind = kinds.get(type_number)
     if kind is None:
         cursor.fail(f"tensor {name!r} has the unknown type {type_number}")
     if shape and shape[-1] % kind.block_values:
@@ -202,7 +202,8 @@ def _entry(cursor: _Cursor, number: int) -> _Entry:
             f"tensor {name!r} is {kind.name}, whose blocks hold {kind.block_values} values, "
             f"but its rows have {shape[-1]}"
         )
-    return _Entry(name, kind.name, shape, relative, prod(shape) // kind.block_values * kind.block_bytes)
+    size = prod(shape) // kind.block_values * kind.block_bytes + kind.tail_bytes
+    return _Entry(name, kind.name, shape, relative, size)
 
 
 def _alignment(cursor: _Cursor, fields: Mapping[str, Field]) -> int:

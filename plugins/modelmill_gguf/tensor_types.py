@@ -11,12 +11,16 @@ from modelmill import ConvertError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorType:
-    """A tensor type: `block_bytes` bytes hold `block_values` neighbouring values of a row."""
+    """A tensor type: `block_bytes` bytes hold `block_values` neighbouring values of a row.
+
+    `tail_bytes` stand once behind all blocks of a tensor; no type of ggml's own has them.
+    """
 
     name: str
     number: int
     block_values: int
     block_bytes: int
+    tail_bytes: int = 0
 
 
 _TABLE = (
@@ -62,8 +66,15 @@ TYPES = {
     for name, number, values, size in _TABLE
 }
 BY_NUMBER = {kind.number: kind for kind in TYPES.values()}
+I2_S = TensorType(name="I2_S", number=36, block_values=4, block_bytes=1, tail_bytes=32)
+"""A type of bitnet.cpp's fork of ggml (`GGML_TYPE_I2_S` in its ggml.h); llama.cpp has no type with this number."""
 
 UNQUANTIZED = frozenset({"F32", "F16", "BF16", "F64", "I8", "I16", "I32", "I64"})
+
+
+def type_named(name: str) -> TensorType:
+    """The type of this name, I2_S included. KeyError for a name that is none."""
+    return I2_S if name == I2_S.name else TYPES[name]
 
 
 def byte_size(kind: str, shape: tuple[int, ...]) -> int:
@@ -71,10 +82,10 @@ def byte_size(kind: str, shape: tuple[int, ...]) -> int:
 
     Raises ConvertError where the rows do not divide into whole blocks.
     """
-    found = TYPES[kind]
+    found = type_named(kind)
     if shape and shape[-1] % found.block_values:
         raise ConvertError(
             f"A row of {shape[-1]} values does not divide into {kind} blocks of {found.block_values}; "
             "choose a type with smaller blocks."
         )
-    return prod(shape) // found.block_values * found.block_bytes
+    return prod(shape) // found.block_values * found.block_bytes + found.tail_bytes

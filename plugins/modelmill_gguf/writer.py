@@ -11,7 +11,7 @@ from typing import Any
 from modelmill import ConvertError, Job, Tensor, create
 from modelmill_gguf.fields import Buffer, Field, pack_string, packed, packed_size
 from modelmill_gguf.header import DEFAULT_ALIGNMENT, MAGIC, MAX_NAME
-from modelmill_gguf.tensor_types import TYPES, byte_size
+from modelmill_gguf.tensor_types import byte_size, type_named
 
 _VERSION = 3
 
@@ -49,7 +49,7 @@ def header_bytes(fields: Sequence[Field], tensors: Sequence[Tensor], alignment: 
         count = len(tensor.shape)
         parts.append(pack_string(name))
         parts.append(struct.pack(f"<I{count}Q", count, *reversed(tensor.shape)))
-        parts.append(struct.pack("<IQ", TYPES[tensor.dtype].number, offset))
+        parts.append(struct.pack("<IQ", type_named(tensor.dtype).number, offset))
         offset += padded(byte_size(tensor.dtype, tensor.shape), alignment)
     size = sum(map(len, parts))
     parts.append(bytes(padded(size, alignment) - size))

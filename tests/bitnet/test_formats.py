@@ -9,7 +9,6 @@ from hypothesis.extra import numpy as arrays
 import gguf
 from modelmill import ConvertError
 from modelmill_bitnet.formats import (
-    I2_S_BLOCKS,
     Codes,
     pack_i2_s,
     pack_rows,
@@ -20,6 +19,7 @@ from modelmill_bitnet.formats import (
     unpack_tq1_0,
     unpack_tq2_0,
 )
+from modelmill_bitnet.layout import I2_S_BLOCKS
 
 BLOCKS = st.integers(1, 6).flatmap(lambda count: arrays.arrays(np.uint8, count * 256, elements=st.integers(0, 2)))
 LAYOUTS = {

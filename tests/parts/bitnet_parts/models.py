@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from modelmill import Facts, Job, Limits, Outlook, Refusal
+from modelmill import Converter, Facts, Hardware, Job, Limits, Outlook, Refusal
 from modelmill.checkpoint import facts, open_checkpoint
 from modelmill.testing.architectures import Shape
 from modelmill.testing.checkpoints import make_checkpoint, safetensors
 from modelmill_bitnet.formats import pack_rows
-from modelmill_bitnet.offers import TO_GGUF
-from modelmill_bitnet.predict import Options
+from modelmill_bitnet.offers import TO_BITNET_CPP, TO_GGUF
 
 SHAPE = Shape(hidden=256, intermediate=512, layers=2, heads=4, kv_heads=2)
 SCALE = 2.0**-6
@@ -99,14 +98,21 @@ def configure(folder: Path, **values: Any) -> None:
     (folder / "config.json").write_text(json.dumps({**config, **values}))
 
 
-def convert(source: Path, folder: Path, scheme: str) -> Path:
+def convert(source: Path, folder: Path, scheme: str, **choices: Any) -> Path:
     out, scratch = folder / "out", folder / "scratch"
     out.mkdir(parents=True)
     scratch.mkdir()
+    record, options, hardware = _choose(scheme, **choices)
     limits = Limits(scratch=scratch)
-    TO_GGUF.run(Job(source=source, inputs={}, out=out, scheme=scheme, options=Options(), hardware=None, limits=limits))
+    record.run(Job(source=source, inputs={}, out=out, scheme=scheme, options=options, hardware=hardware, limits=limits))
     return out / "model.gguf"
 
 
-def infer(source: Path, scheme: str = "TQ2_0") -> Facts | Refusal:
-    return TO_GGUF.infer(Outlook(facts=facts(source), scheme=scheme, options=Options()))
+def infer(source: Path, scheme: str = "TQ2_0", **choices: Any) -> Facts | Refusal:
+    record, options, hardware = _choose(scheme, **choices)
+    return record.infer(Outlook(facts=facts(source), scheme=scheme, options=options, hardware=hardware))
+
+
+def _choose(scheme: str, *, cpu: str | None = None, **options: Any) -> tuple[Converter[Any], Any, Hardware | None]:
+    record: Converter[Any] = TO_BITNET_CPP if scheme == "I2_S" else TO_GGUF
+    return record, record.options(**options), None if cpu is None else Hardware(fields={"os.arch": cpu})
