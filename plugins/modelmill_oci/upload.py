@@ -11,6 +11,7 @@ from modelmill_oci.retry import TransientError, retrying
 from modelmill_oci.transport import Request
 
 _CHUNK = 64 * 1024 * 1024
+_SMALL = 4 * 1024 * 1024
 
 
 class _Session:
@@ -20,16 +21,16 @@ class _Session:
         self.location: str | None = None
         self.offset = 0
         self.high = 0
-        self.chunked = False
+        self.failed = False
 
 
 def upload(registry: Registry, blob: Blob, mount_from: tuple[str, ...] = ()) -> int:
     """Bring a blob into the repository and return how many bytes moved (0: it was there, or was mounted).
 
-    The registry compares the digest with what arrived. First the whole blob goes in one PUT; after a failure the
-    registry is asked how much it has, and the rest goes in chunks ("Pushing a blob monolithically" and "in
-    chunks"). A registry that forgets what a cut chunk brought (distribution 2.8 does) gets the blob anew.
-    Raises RemoteError.
+    The registry compares the digest with what arrived. A small blob goes in one PUT, a large one in one PATCH, which
+    docker-registry takes in half the time of a PUT; after a failure the registry is asked how much it has, and the
+    rest goes in chunks ("Pushing a blob monolithically" and "in chunks"). A registry that forgets what a cut chunk
+    brought (distribution 2.8 does) gets the blob anew. Raises RemoteError.
     """
     if registry.has_blob(blob.digest, pushing=True):
         return 0
@@ -44,12 +45,12 @@ def _attempt(registry: Registry, blob: Blob, session: _Session) -> int:
         _resume(registry, session)
     if session.location is None:
         session.location, session.offset = _begin(registry), 0
-        if not session.chunked:
-            session.chunked = True
+        if blob.size <= _SMALL:
             _finish(registry, blob, session.location, blob.content)
             return blob.size
+    chunk, session.failed = (_CHUNK if session.failed else blob.size), True
     while session.offset < blob.size:
-        _patch(registry, session, blob.content, min(_CHUNK, blob.size - session.offset))
+        _patch(registry, session, blob.content, min(chunk, blob.size - session.offset))
     _finish(registry, blob, session.location, b"")
     return blob.size
 
@@ -76,9 +77,6 @@ def _finish(registry: Registry, blob: Blob, location: str, body: bytes | Content
         if response.status in (HTTPStatus.NOT_FOUND, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE):
             response.read()
             raise TransientError(f"{registry.reference.name}: the registry forgot the upload of {blob.digest}")
-        if response.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and body:
-            response.read()
-            raise TransientError(f"{registry.reference.name}: {blob.size} bytes are too large for one request", 0)
         if response.status != HTTPStatus.CREATED:
             failure = registry.failure(response)
             if response.status == HTTPStatus.BAD_REQUEST:
@@ -101,6 +99,9 @@ def _patch(registry: Registry, session: _Session, whole: Content, size: int) -> 
         if response.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             response.read()
             raise TransientError(f"{registry.reference.name}: the registry has another part of the blob than thought")
+        if response.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and size > _CHUNK:
+            response.read()
+            raise TransientError(f"{registry.reference.name}: {size} bytes are too large for one request", 0)
         if response.status not in (HTTPStatus.ACCEPTED, HTTPStatus.CREATED, HTTPStatus.NO_CONTENT):
             raise registry.failure(response)
         response.read()

@@ -35,7 +35,7 @@ def test_a_push_that_is_cut_arrives_whole(
     open_registry: Open, registry: RegistryServer, proxy: FaultProxy, make_blob: Make, cut: int
 ) -> None:
     blob = make_blob(SIZE)
-    proxy.faults.append(Fault(when="PUT /v2/", cut_up=cut))
+    proxy.faults.append(Fault(when="PATCH /v2/", cut_up=cut))
     assert upload(open_registry(proxy.host), blob) == SIZE
     assert proxy.injected == 1
     assert stored_sha256(registry, blob) == blob.digest
@@ -53,7 +53,7 @@ def test_a_push_in_chunks_goes_on_with_the_chunk_that_was_refused(
 ) -> None:
     monkeypatch.setattr("modelmill_oci.upload._CHUNK", 1_000_000)
     blob = make_blob(SIZE)
-    proxy.faults.append(Fault(when="PUT /v2/", answer="413 Payload Too Large"))
+    proxy.faults.append(Fault(when="PATCH /v2/", answer="413 Payload Too Large"))
     proxy.faults.append(Fault(when="PATCH /v2/", skip=5, answer=answer, times=2))
     assert upload(open_registry(proxy.host), blob) == SIZE
     assert proxy.injected == 3
@@ -68,7 +68,7 @@ def test_a_push_goes_on_in_the_middle_where_the_registry_keeps_what_arrived(
 ) -> None:
     blob = make_blob(SIZE)
     with keeping_registry() as (keeping, port), fault_proxy(port) as proxy:
-        proxy.faults.append(Fault(when="PUT /v2/", cut_up=1_000_000))
+        proxy.faults.append(Fault(when="PATCH /v2/", cut_up=1_000_000))
         proxy.faults.extend(Fault(when="PATCH /v2/", cut_up=700_000) for _ in range(9))
         assert upload(open_registry(proxy.host, tries=3), blob) == SIZE
         assert proxy.injected == 10
@@ -81,7 +81,7 @@ def test_a_registry_that_is_killed_during_a_push_and_comes_back_gets_the_rest(
     open_registry: Open, registry: RegistryServer, proxy: FaultProxy, make_blob: Make
 ) -> None:
     blob = make_blob(SIZE)
-    proxy.faults.append(Fault(when="PUT /v2/", cut_up=SIZE // 2))
+    proxy.faults.append(Fault(when="PATCH /v2/", cut_up=SIZE // 2))
     with killed_at_the_first_fault(registry, proxy):
         assert upload(open_registry(proxy.host, backoff=0.2), blob) == SIZE
     assert stored_sha256(registry, blob) == blob.digest

@@ -31,7 +31,7 @@ def put_empty_manifest(client: Registry, tag: str) -> str:
     return client.put_manifest(json.dumps(body).encode(), MANIFEST, tag)[0]
 
 
-@pytest.mark.parametrize("size", [0, 1, 2, 70_000, 3_000_000])
+@pytest.mark.parametrize("size", [0, 1, 2, 70_000, 3_000_000, 6_000_000])
 def test_a_blob_comes_back_as_it_went(
     open_registry: Open, registry: RegistryServer, make_blob: Callable[..., Blob], tmp_path: Path, size: int
 ) -> None:
