@@ -12,8 +12,20 @@ _RUNTIME_OWN: Final = ("SimplifiedLayerNormalization",)
 
 def check_opens(path: Path) -> None:
     """ConvertError where onnx.checker finds a fault, or ONNX Runtime's CPU provider makes no session of the model."""
+    check_graph(path)
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
     try:
-        import onnxruntime
+        onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise ConvertError(f"{path.name}: ONNX Runtime does not open it: {_said(error)}") from error
+
+
+def check_graph(path: Path) -> None:
+    """ConvertError where onnx.checker finds a fault; no weight is read."""
+    try:
         from onnx import checker, load
     except ImportError:
         raise ConvertError("to check an ONNX model takes onnx and onnxruntime: pip install 'modelmill[onnx]'") from None
@@ -21,12 +33,12 @@ def check_opens(path: Path) -> None:
         model = load(str(path), load_external_data=False)
         _without_weights(model)
         checker.check_model(model)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4
-        onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        said = " ".join(str(error).split())[:400]
-        raise ConvertError(f"{path.name}: ONNX Runtime does not open it: {said}") from error
+        raise ConvertError(f"{path.name}: onnx.checker finds a fault: {_said(error)}") from error
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split())[:400]
 
 
 def _without_weights(model: Any) -> None:

@@ -76,6 +76,14 @@ def _scheme(graphs: dict[str, Graph]) -> str | None:
 
 def validate(folder: Path) -> None:
     """ConvertError, naming file and name, for a folder that ONNX Runtime or ONNX Runtime GenAI would not load."""
+    from modelmill_onnx.checker import check_opens
+
+    for name in check_structure(folder):
+        check_opens(folder / name)
+
+
+def check_structure(folder: Path) -> tuple[str, ...]:
+    """The names of the graphs' files, once all that they and genai_config.json refer to is there. ConvertError."""
     graphs = {path.name: read_graph(path) for path in _models(folder)}
     for name, graph in graphs.items():
         for weight in graph.weights:
@@ -85,10 +93,7 @@ def validate(folder: Path) -> None:
     config = _genai_config(folder)
     if config is not None:
         _check_genai(folder, config, graphs)
-    for name in graphs:
-        from modelmill_onnx.checker import check_opens
-
-        check_opens(folder / name)
+    return tuple(graphs)
 
 
 def _check_place(folder: Path, model: str, weight: Weight) -> None:

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -14,7 +15,9 @@ from modelmill import ConvertError, Job, Tensor, create
 from modelmill.recipe import Setting
 from modelmill_onnx import kernels, rewrite
 from modelmill_onnx.assignment import algorithm_for, assign_bits, recipe_for
+from modelmill_onnx.checker import check_graph
 from modelmill_onnx.external import ExternalData, weight_bytes, weight_values
+from modelmill_onnx.format import GENAI, check_structure
 from modelmill_onnx.kernels import Array, Grid, Packed
 from modelmill_onnx.options import QuantizeOptions
 from modelmill_onnx.rewrite import Changes, Matrix, Stored
@@ -34,7 +37,7 @@ class Task:
 
 def run(job: Job[QuantizeOptions]) -> None:
     """Quantize `model.onnx`; everything else of the folder travels along."""
-    model = onnx.load(str(job.source / MODEL), load_external_data=False)
+    model = _load(job.source)
     tasks = _tasks(job, model)
     if not tasks:
         raise ConvertError(f"{MODEL}: there is no matrix that the recipe quantizes")
@@ -59,9 +62,17 @@ def run(job: Job[QuantizeOptions]) -> None:
     _copy_rest(job)
 
 
+def _load(folder: Path) -> onnx.ModelProto:
+    """The sound graph of a folder that holds what ONNX Runtime GenAI wants. ConvertError."""
+    if MODEL not in check_structure(folder) or not (folder / GENAI).is_file():
+        raise ConvertError(f"onnx-quantize takes a folder with {MODEL} and {GENAI}, as huggingface-to-onnx writes it")
+    check_graph(folder / MODEL)
+    return onnx.load(str(folder / MODEL), load_external_data=False)
+
+
 def _tasks(job: Job[QuantizeOptions], model: onnx.ModelProto) -> dict[str, Task]:
     """What to quantize, in the order of the initializers, by name."""
-    decoder = json.loads((job.source / "genai_config.json").read_text())["model"]["decoder"]
+    decoder = json.loads((job.source / GENAI).read_text())["model"]["decoder"]
     matrices = {matrix.name: matrix for matrix in rewrite.find_matrices(model.graph)}
     setting = Setting(
         layers=decoder["num_hidden_layers"],

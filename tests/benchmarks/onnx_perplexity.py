@@ -1,0 +1,103 @@
+"""Perplexity and bytes of one checkpoint in ONNX, for the source and every way to int4.
+
+    python tests/benchmarks/onnx_perplexity.py CHECKPOINT [--only rtn mse gptq …] [--chunks 6] [--scratch FOLDER]
+
+The text is CPython's own `pydoc_data.topics`, in chunks of 512 tokens, each scored on its second half. GPTQ's
+calibration text is the docstrings of the standard library's modules, which share no page with it.
+"""
+
+import argparse
+import ast
+import math
+import pydoc_data.topics
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "parts"))
+
+from onnx_parts.folders import build, logits, quantize
+
+from modelmill.recipe import Recipe
+
+HEAD = Recipe.parse({"rules": [{"type": "int8", "tensors": ["lm_head"]}]})
+WAYS: dict[str, dict[str, Any]] = {
+    "rtn-symmetric": {"algorithm": "rtn", "symmetric": True},
+    "rtn": {"algorithm": "rtn"},
+    "k_quant": {"algorithm": "k_quant"},
+    "hqq": {"algorithm": "hqq"},
+    "mse-symmetric": {"algorithm": "mse", "symmetric": True},
+    "mse": {"algorithm": "mse"},
+    "mse-head-int8": {"algorithm": "mse", "recipe": HEAD},
+    "rtn-head-int8": {"algorithm": "rtn", "recipe": HEAD},
+    "rtn-64-head-int8": {"algorithm": "rtn", "recipe": HEAD, "block_size": 64},
+    "gptq-symmetric": {"algorithm": "gptq", "symmetric": True},
+    "gptq": {"algorithm": "gptq"},
+    "gptq-head-int8": {"algorithm": "gptq", "recipe": HEAD},
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--only", nargs="+", choices=["fp32", "int4-builder", *WAYS])
+    parser.add_argument("--chunks", type=int, default=6)
+    parser.add_argument("--calibration-chunks", type=int, default=16)
+    parser.add_argument("--scratch", type=Path)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=arguments.scratch) as name:
+        scratch = Path(name)
+        calibration = docstrings(scratch / "calibration")
+        source = build(arguments.checkpoint.resolve(), scratch / "fp32", threads=2)
+        ids = tokens(source, arguments.chunks)
+        for way in arguments.only or ["fp32", "int4-builder", *WAYS]:
+            made = source
+            if way == "int4-builder":
+                made = build(arguments.checkpoint.resolve(), scratch / way, way, threads=2)
+            elif way != "fp32":
+                inputs = {"calibration": calibration, "calibration_chunks": arguments.calibration_chunks}
+                made = quantize(source, scratch / way, threads=2, **inputs, **WAYS[way])
+            size = (made / "model.onnx.data").stat().st_size
+            print(f"{way:>18} {size:12,} bytes  perplexity {perplexity(made, ids):8.3f}", flush=True)
+
+
+def docstrings(folder: Path) -> Path:
+    """The calibration text: every longer docstring of the standard library's top-level modules."""
+    trees = [
+        ast.parse(path.read_text(encoding="utf-8"))
+        for path in sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py"))
+    ]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    documented = [node for node in nodes if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)]
+    found = [ast.get_docstring(node) or "" for node in documented]
+    folder.mkdir()
+    (folder / "docstrings.txt").write_text("\n\n".join(text for text in found if len(text) > 200))
+    return folder
+
+
+def tokens(folder: Path, chunks: int) -> list[list[int]]:
+    """The text, in pieces of 512 tokens."""
+    from tokenizers import Tokenizer
+
+    topics = pydoc_data.topics.topics
+    text = "\n".join(topics[key] for key in sorted(topics))
+    ids: list[int] = Tokenizer.from_file(str(folder / "tokenizer.json")).encode(text[: chunks * 4096]).ids
+    return [ids[at * 512 : (at + 1) * 512] for at in range(chunks)]
+
+
+def perplexity(folder: Path, chunks: list[list[int]]) -> float:
+    """Over the second half of each chunk."""
+    import numpy as np
+
+    losses: list[Any] = []
+    for ids in chunks:
+        scores = logits(folder, ids).astype(np.float64)[255:-1]
+        top = scores.max(1)
+        losses.append(top + np.log(np.exp(scores - top[:, None]).sum(1)) - scores[np.arange(256), ids[256:]])
+    return math.exp(float(np.mean(losses)))
+
+
+if __name__ == "__main__":
+    main()
