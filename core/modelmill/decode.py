@@ -46,7 +46,7 @@ def decode(cls: type[Record], table: Mapping[str, Any], path: tuple[str, ...] = 
     Field types may be str, bool, int, float, Literal, optional and tuples of them, mappings of them with
     string keys, Any, Recipe, and further dataclasses.
     """
-    hints = _hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]
     known = {item.name: item for item in fields(cls) if item.init}  # type: ignore[arg-type]
     faults: list[Fault] = []
     values: dict[str, Any] = {}

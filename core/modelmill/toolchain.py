@@ -33,21 +33,31 @@ class Tool:
 
 def package_digest(module: str, index: StatIndex) -> str:
     """The digest of an import package's files as they lie on disk: equal for a wheel and an editable install."""
+    return canonical.sha256(package_files(module, index))
+
+
+def package_files(module: str, index: StatIndex) -> dict[str, str]:
+    """The digest of each of an import package's files, by path."""
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
         raise MissingToolError(f"{module}: the plugin's package has no file")
     origin = Path(spec.origin)
     files = _files(origin.parent) if origin.name == "__init__.py" else [origin]
-    return _digest_of(origin.parent, files, index)
+    return _digests(origin.parent, files, index)
 
 
 def engine_digest(index: StatIndex) -> str:
     """The digest of the engine's files that a step may call."""
+    return canonical.sha256(engine_files(index))
+
+
+def engine_files(index: StatIndex) -> dict[str, str]:
+    """The digest of each of the engine's files that a step may call, by path."""
     root = Path(__file__).parent
     files = [
         file for name in _ENGINE_FILES for file in (_files(root / name) if (root / name).is_dir() else [root / name])
     ]
-    return _digest_of(root, files, index)
+    return _digests(root, files, index)
 
 
 def _files(folder: Path) -> list[Path]:
@@ -58,8 +68,8 @@ def _files(folder: Path) -> list[Path]:
     ]
 
 
-def _digest_of(root: Path, files: Iterable[Path], index: StatIndex) -> str:
-    return canonical.sha256({file.relative_to(root).as_posix(): index.sha256(file) for file in sorted(files)})
+def _digests(root: Path, files: Iterable[Path], index: StatIndex) -> dict[str, str]:
+    return {file.relative_to(root).as_posix(): index.sha256(file) for file in sorted(files)}
 
 
 def closure(names: Iterable[str], requirement: str) -> tuple[Tool, ...]:
@@ -142,7 +152,7 @@ def _counts(path: str) -> bool:
 
 def _licence(expression: list[str] | None, text: list[str] | None) -> str | None:
     """The licence as the distribution states it, if it does so in a word or two."""
-    stated = (expression or text or [None])[0]
+    stated = next(iter(expression or text or ()), None)
     return stated if stated and "\n" not in stated and len(stated) <= 80 else None  # noqa: PLR2004
 
 
