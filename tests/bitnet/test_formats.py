@@ -64,6 +64,7 @@ def read_i2_s(data: bytes, at: int, variant: str) -> int:
     return byte >> (6 - 2 * (at % block // quarter)) & 3
 
 
+@pytest.mark.filterwarnings("ignore")  # torch's and transformers' own
 @settings(max_examples=60, deadline=None)
 @given(st.tuples(st.integers(1, 9), st.integers(1, 40)).flatmap(
     lambda size: arrays.arrays(np.uint8, (4 * size[0], size[1]), elements=st.integers(0, 2))
