@@ -5,6 +5,7 @@ from typing import Any, Final, Protocol
 
 import onnx
 
+from modelmill import ConvertError
 from modelmill_onnx.kernels import Array
 
 _SMALL: Final = 1024**2
@@ -63,6 +64,11 @@ def weight_bytes(tensor: onnx.TensorProto, folder: Path) -> Array:
 
 
 def weight_values(tensor: onnx.TensorProto, folder: Path) -> Array:
-    """A tensor's values, without a copy."""
+    """A tensor's values, without a copy. ConvertError where a float is not a finite number."""
+    import numpy as np
+
     dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
-    return weight_bytes(tensor, folder).view(dtype).reshape(tuple(tensor.dims))
+    values = weight_bytes(tensor, folder).view(dtype).reshape(tuple(tensor.dims))
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise ConvertError(f"the weight {tensor.name!r} holds values that are not finite numbers; its file is damaged")
+    return values

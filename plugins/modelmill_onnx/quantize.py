@@ -16,7 +16,7 @@ from modelmill.recipe import Setting
 from modelmill_onnx import kernels, rewrite
 from modelmill_onnx.assignment import algorithm_for, assign_bits, recipe_for
 from modelmill_onnx.checker import check_graph
-from modelmill_onnx.external import ExternalData, weight_bytes, weight_values
+from modelmill_onnx.external import ExternalData, weight_values
 from modelmill_onnx.format import GENAI, check_structure
 from modelmill_onnx.kernels import Array, Grid, Packed
 from modelmill_onnx.options import QuantizeOptions
@@ -52,7 +52,7 @@ def run(job: Job[QuantizeOptions]) -> None:
                 rewrite.replace(task.matrix, task.grid, stored, job.options.accuracy_level, changes)
                 _report(task)
             elif tensor.data_location == onnx.TensorProto.EXTERNAL:
-                raw = weight_bytes(tensor, job.source).data
+                raw = weight_values(tensor, job.source).reshape(-1).view(np.uint8).data
                 changes.initializers.append(data.append(tensor.name, tensor.data_type, tuple(tensor.dims), raw))
             else:
                 changes.initializers.append(tensor)
