@@ -12,6 +12,7 @@ from typing import Any
 from modelmill import toolchain
 from modelmill.config import Build, Target, check_names, read
 from modelmill.decode import encode, suggestion
+from modelmill.distributions import closure
 from modelmill.errors import ConfigError
 from modelmill.hardware import load_profile
 from modelmill.lock import LockedSource, Resolver, SourceState, read_lock, write_lock
@@ -105,7 +106,7 @@ def identifier(store: Store) -> Callable[[Offer[Maker[Any]]], Identity]:
 
     def identify(offer: Offer[Maker[Any]]) -> Identity:
         record, plugin = offer.record, offer.plugin
-        tools = toolchain.closure(record.tools, record.requirement)
+        tools = closure(record.tools, record.requirement, store.index)
         identity: dict[str, Any] = {
             "plugin": {
                 "distribution": plugin.distribution,

@@ -29,11 +29,15 @@ class StatIndex:
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             self._entries = {}
 
-    def sha256(self, path: Path, read: Callable[[Path], str] = sha256_file) -> str:
+    def sha256(self, path: Path) -> str:
         """The digest of a file's content, read only if its stat does not vouch for the one that is known."""
+        return self.derived(path, "", sha256_file)
+
+    def derived(self, path: Path, what: str, read: Callable[[Path], str]) -> str:
+        """What `read` makes of a file's content, under a name of its own; read again only as `sha256` does."""
         status = path.stat()
         stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
-        key = os.fspath(path.absolute())
+        key = f"{what}{os.fspath(path.absolute())}"
         entry = self._entries.get(key)
         if entry is not None and entry[:4] == stamp:
             return entry[4]
