@@ -81,3 +81,15 @@ class Plan:
     steps: Mapping[str, Step]
     targets: tuple[PlannedTarget, ...]
     warnings: tuple[str, ...] = ()
+
+    def behind(self, key: str) -> tuple[str, ...]:
+        """The keys of all steps that a step's result follows from, each after those that it needs, itself last."""
+        found: dict[str, None] = {}
+
+        def visit(item: str) -> None:
+            for earlier in self.steps[item].needs():
+                visit(earlier)
+            found.setdefault(item, None)
+
+        visit(key)
+        return tuple(found)
