@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from modelmill.errors import StoreError
 from modelmill.store import Store
@@ -44,7 +44,7 @@ def place(
     are as they were when we made the folder, nothing is done. `before` is called just before a finished folder
     takes its place.
     """
-    memory = store.root / "dist" / f"{canonical.sha256(str(folder.absolute()))}.json"
+    memory = _memory(store, folder)
     wanted = canonical.sha256(determinant)
     if _unchanged(memory, wanted, folder):
         return Placed(folder=folder, made=False)
@@ -63,6 +63,21 @@ def place(
     except OSError as error:
         raise StoreError(f"{folder}: the artifact cannot be written: {error.strerror} ({error.filename})") from error
     return Placed(folder=folder, made=True)
+
+
+def state(store: Store, folder: Path) -> Literal["whole", "changed", "missing"]:
+    """Whether an artifact's folder holds what was put there, as far as the stat of its files tells."""
+    if not folder.is_dir():
+        return "missing"
+    try:
+        return "whole" if json.loads(_memory(store, folder).read_bytes())["files"] == _stats(folder) else "changed"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "changed"
+
+
+def _memory(store: Store, folder: Path) -> Path:
+    """The file that remembers how an artifact's folder was made."""
+    return store.root / "dist" / f"{canonical.sha256(str(folder.absolute()))}.json"
 
 
 def _take(blob: Path, target: Path, mode: int, *, link: bool) -> None:

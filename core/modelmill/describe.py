@@ -50,10 +50,10 @@ def describe(plan: Plan, planned: PlannedTarget, build: Build, files: Mapping[st
         parameters=count,
         bits_per_weight=round(weight_bytes * 8 / count, 4) if count else 0.0,
         licence=None if stated is None else licences.normalise(stated),
-        hardware=manifest.HardwareProfile(profile=planned.target.hardware, requires=_requirements(planned)),
+        hardware=manifest.HardwareProfile(profile=planned.target.hardware, requires=requirements(planned)),
         files=tuple(manifest.File(path=path, sha256=file.sha256, size=file.size) for path, file in files.items()),
         sources=tuple(_sources(planned)),
-        steps=tuple(_step(plan.steps[key]) for key in _made_by(plan, planned.key)),
+        steps=tuple(_step(plan.steps[key]) for key in plan.behind(planned.key)),
         flags=manifest.Flags(
             requantized=_requantized(plan, planned),
             experimental=bool(facts.details.get("experimental", False)),
@@ -64,7 +64,7 @@ def describe(plan: Plan, planned: PlannedTarget, build: Build, files: Mapping[st
 
 def evidence(plan: Plan, planned: PlannedTarget) -> Evidence:
     """What SBOM and provenance say beyond the manifest; all of it is in the steps' keys."""
-    steps = [plan.steps[key] for key in _made_by(plan, planned.key)]
+    steps = [plan.steps[key] for key in plan.behind(planned.key)]
     target = {key: value for key, value in encode(planned.target).items() if key not in ("name", "default")}
     builders, packages = {}, {}
     for step in steps:
@@ -92,20 +92,8 @@ def evidence(plan: Plan, planned: PlannedTarget) -> Evidence:
     )
 
 
-def _made_by(plan: Plan, key: str) -> list[str]:
-    """The keys of all steps that a step's result follows from, each after those that it needs."""
-    found: dict[str, None] = {}
-
-    def visit(item: str) -> None:
-        for earlier in plan.steps[item].needs():
-            visit(earlier)
-        found.setdefault(item, None)
-
-    visit(key)
-    return list(found)
-
-
-def _requirements(planned: PlannedTarget) -> dict[str, Any]:
+def requirements(planned: PlannedTarget) -> dict[str, Any]:
+    """What an artifact needs of its hardware: those fields of the profile that a manifest states."""
     fields = planned.hardware.fields
     return {name: value for name, value in sorted(fields.items()) if name.startswith(_REQUIREMENTS) and _plain(value)}
 

@@ -12,6 +12,7 @@ from modelmill.describe import describe, evidence, runtime_files
 from modelmill.errors import ModelmillError
 from modelmill.execute import Event, Settings, Work, execute, fuse, work
 from modelmill.index import withdraw, write_index
+from modelmill.memory import begin, remember
 from modelmill.plan import PlannedTarget
 from modelmill.prepare import Prepared
 from modelmill.sign import open_signer
@@ -60,6 +61,7 @@ def make(
     todo = outstanding(prepared)
     if todo.steps:
         store.sweep()
+        begin(store, prepared.plan, build)
     outcome = execute(prepared.plan, todo, store, prepared.resolver, settings, listen)
     folder = output / build.project.name / build.project.version
     placing = _Placing(prepared=prepared, folder=folder, signer=signer, link=link)
@@ -70,6 +72,7 @@ def make(
             continue
         try:
             artifacts.append(placing.place(planned, result))
+            remember(store, prepared.plan, planned, build)
         except ModelmillError as error:
             failures[planned.target.name] = error
             if not settings.keep_going:

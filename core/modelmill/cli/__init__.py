@@ -13,6 +13,7 @@ from modelmill.errors import ModelmillError
 _COMMANDS = {
     "build": "Build targets into dist/.",
     "plan": "Show what a build would do.",
+    "explain": "Say why targets would be built again.",
     "lock": "Resolve the sources into build.lock.",
     "verify": "Check an artifact or a release.",
     "diff": "Compare two artifacts or two releases.",

@@ -6,20 +6,29 @@ from typing import Any
 import click
 
 from modelmill.cli import options, show
+from modelmill.cli.explain import why_document, why_text
 from modelmill.execute import Work
 from modelmill.make import outstanding
 from modelmill.plan import Plan, Step
 from modelmill.prepare import prepare, store_folder
 from modelmill.store import Store
+from modelmill.why import why
 
 
 @click.command()
 @options.targets
 @options.build_file
 @click.option("--locked", is_flag=True, help="Refuse a build.lock that does not stand for the sources.")
+@click.option("--why", "with_why", is_flag=True, help="And why each target would be built again.")
 @options.as_json
 def command(
-    names: tuple[str, ...], everything: bool, file: Path, store_path: Path | None, locked: bool, as_json: bool
+    names: tuple[str, ...],
+    everything: bool,
+    file: Path,
+    store_path: Path | None,
+    locked: bool,
+    with_why: bool,
+    as_json: bool,
 ) -> None:
     """Show the steps that targets need, their predicted sizes, and which are in the store already."""
     store = Store(store_folder(store_path), show.warn)
@@ -27,18 +36,22 @@ def command(
     for warning in prepared.plan.warnings:
         show.warn(warning)
     todo = outstanding(prepared)
+    found = why(prepared, todo) if with_why else ()
     store.index.save()
     if as_json:
-        show.document(plan_document(prepared.plan, todo))
+        told = {"why": [why_document(item) for item in found]} if with_why else {}
+        show.document({**plan_document(prepared.plan, todo), **told})
     else:
         click.echo(plan_text(prepared.plan, todo))
+        if with_why:
+            click.echo(f"\n{why_text(found)}")
 
 
 def plan_text(plan: Plan, todo: Work) -> str:
     """The plan as a table of steps and one of targets."""
     users: dict[str, list[str]] = {key: [] for key in plan.steps}
     for planned in plan.targets:
-        for key in planned.chain:
+        for key in plan.behind(planned.key):
             users[key].append(planned.target.name)
     rows = []
     for key, planned_step in plan.steps.items():
