@@ -115,6 +115,8 @@ class Planner:
         """The step that applies a maker to an input as a target asks, thought of once for all targets alike."""
         record = offer.record
         options = self._options(target, offer)
+        if isinstance(options, Refusal):
+            return options
         hardware = self.hardware[target.hardware].only(record.uses_hardware) if record.uses_hardware else None
         inputs = self._inputs(target, offer, source, facts)
         if isinstance(inputs, Refusal):
@@ -254,6 +256,7 @@ class Planner:
         return self._decoded[asked]
 
     def _decode(self, target: Target, record: Maker[Any]) -> Any:
+        """A maker's options, or why it cannot have these: another maker may be meant by the same word."""
         known = {item.name for item in fields(record.options)}
         own = target.options.get(record.name)
         table = {key: value for key, value in target.options.items() if key in known}
@@ -262,7 +265,7 @@ class Planner:
         try:
             return decode(record.options, table)
         except DecodeError as error:
-            raise PlanError(f"target {target.name!r}, options of {record.name}: {error}") from error
+            return Refusal(reason=f"options of {record.name}: {error}")
 
     def _check_options(self, target: Target, route: tuple[Move, ...]) -> None:
         """Every option goes to exactly one step."""
