@@ -45,6 +45,9 @@ class _Lines:
                 if now - self._told.get(step.key, now) < _LINE_EVERY:
                     return
                 self._told[step.key] = now
+                if done == 0:
+                    click.echo(f"  {step.title}: {seconds(now - self._began[step.key])} so far", err=True)
+                    return
                 rate = done / max(now - self._began[step.key], 1e-6)
                 left = f", {seconds((total - done) / rate)} left" if rate > 0 and total > done else ""
                 click.echo(f"  {step.title}: {size(done)} of {size(total)}, {size(rate)}/s{left}", err=True)
