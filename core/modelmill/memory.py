@@ -143,6 +143,15 @@ def uses(store: Store) -> Iterator[Uses]:
             yield found
 
 
+def keep_uses(store: Store, kept: Uses) -> None:
+    """Remember no more of a target's builds than these."""
+    path = _path(store, "uses", kept.file, kept.target)
+    if kept.uses:
+        _write(path, json.dumps(encode(kept)).encode())
+    else:
+        path.unlink(missing_ok=True)
+
+
 def _use(store: Store, plan: Plan, planned: PlannedTarget, build: Build, *, whole: bool) -> None:
     file, target = str(build.path.absolute()), planned.target.name
     path = _path(store, "uses", file, target)

@@ -56,6 +56,7 @@ def prepare(
 ) -> Prepared:
     """Read, check, resolve and plan. With `locked`, a lock that does not stand for the sources is refused."""
     build, recipes = _with_recipes(read(file))
+    store.share()
     registry = load()
     check_names(build, registry)
     targets = select(build, names, everything=everything)

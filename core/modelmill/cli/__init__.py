@@ -21,6 +21,7 @@ _COMMANDS = {
     "publish": "Publish a release to a registry.",
     "pull": "Fetch and verify the artifact for a machine.",
     "deploy": "Write the files that run an artifact's image.",
+    "cache": "Look at the store, check it, and make room in it.",
     "keys": "Make and show signing keys.",
     "plugins": "List the installed plugins and what each offers.",
     "new-plugin": "Write a plugin's repository to start from.",

@@ -57,7 +57,7 @@ def command(
         else:
             click.echo(plan_text(prepared.plan, todo))
         return 0
-    settings = Settings(jobs=jobs or 0, memory=_bytes(memory), timeout=timeout, keep_going=keep_going)
+    settings = Settings(jobs=jobs or 0, memory=options.size(memory, "--memory"), timeout=timeout, keep_going=keep_going)
     folder = output or prepared.build.path.absolute().parent / "dist"
     with listener(quiet=as_json) as listen:
         made = make(prepared, folder, settings, listen, link=link)
@@ -116,18 +116,3 @@ def _document(made: Made) -> dict[str, Any]:
         ],
         "failures": [str(error) for error in made.failures.values()],
     }
-
-
-def _bytes(text: str | None) -> int:
-    """A size such as 800M or 8G, in binary units; 0 for none."""
-    if text is None:
-        return 0
-    units = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-    number, unit = (text[:-1], text[-1].upper()) if text[-1:].isalpha() else (text, "")
-    try:
-        value = float(number) * (units[unit] if unit else 1)
-    except (KeyError, ValueError):
-        value = 0
-    if value <= 0:
-        raise click.BadParameter(f"{text!r} is not a size; write 800M or 8G", param_hint="--memory")
-    return int(value)

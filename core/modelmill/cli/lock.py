@@ -29,6 +29,7 @@ def command(
         if name not in build.sources:
             raise ConfigError(f"{file.name}: there is no source {name!r}; {suggestion(name, build.sources)}")
     store = Store(store_folder(store_path), show.warn)
+    store.share()
     path = build.path.absolute().parent / LOCK
     known = read_lock(path)
     resolver = Resolver(build, load(), store, known)

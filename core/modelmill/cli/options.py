@@ -38,3 +38,18 @@ def targets(command: Command) -> Command:
     return argument(
         click.option("--all", "everything", is_flag=True, help="Also targets with default = false.")(command)
     )
+
+
+def size(text: str | None, option: str) -> int:
+    """A size such as 800M or 8G, in binary units; 0 for none. click.BadParameter for what is none."""
+    if text is None:
+        return 0
+    units = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+    number, unit = (text[:-1], text[-1].upper()) if text[-1:].isalpha() else (text, "")
+    try:
+        value = float(number) * (units[unit] if unit else 1)
+    except (KeyError, ValueError):
+        value = 0
+    if value <= 0:
+        raise click.BadParameter(f"{text!r} is not a size; write 800M or 8G", param_hint=option)
+    return int(value)

@@ -2,7 +2,14 @@
 
 import fcntl
 import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from modelmill.errors import StoreError
+
+_POLL = 0.1
 
 
 class Lock:
@@ -47,3 +54,42 @@ class Lock:
                 self._path.unlink(missing_ok=True)
             os.close(self._descriptor)
             self._descriptor = None
+
+
+class Guard:
+    """A lock that many processes share, or that one has alone; its file is never removed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._shared: int | None = None
+
+    def share(self) -> None:
+        """Share the lock until this process ends; waits while somebody has it alone."""
+        if self._shared is None:
+            self._shared = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            fcntl.flock(self._shared, fcntl.LOCK_SH)
+
+    @contextmanager
+    def alone(self, patience: float) -> Iterator[None]:
+        """Have the lock alone. StoreError where others still share it after so many seconds."""
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            deadline = time.monotonic() + patience
+            while not _exclusive(descriptor):
+                if time.monotonic() >= deadline:
+                    raise StoreError(
+                        f"{self._path.parent}: a build is using the store, so nothing was removed; "
+                        "run this again when it has ended, or say how long to wait with --wait"
+                    )
+                time.sleep(_POLL)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def _exclusive(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

@@ -6,6 +6,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from modelmill.errors import StoreError
 from modelmill.hashing import sha256_file
 from modelmill.store.filesystem import link_or_symlink, sync_folder, write_atomic
 from modelmill.store.index import StatIndex
-from modelmill.store.locks import Lock
+from modelmill.store.locks import Guard, Lock
 from modelmill.tree import OutFile
 
 _BLOB_TIME_NS = 946_684_800_000_000_000
@@ -70,6 +71,15 @@ class Store:
                 f"{self.root}: the store cannot be made there ({error.strerror}); name another with --store"
             ) from error
         self.index = StatIndex(self.root / "index.json")
+        self._guard = Guard(self.root / "gc.lock")
+
+    def share(self) -> None:
+        """From now on, until this process ends, nothing is collected from the store under us."""
+        self._guard.share()
+
+    def alone(self, patience: float) -> AbstractContextManager[None]:
+        """Have the store to oneself, to collect from it: waits so many seconds for builds, then StoreError."""
+        return self._guard.alone(patience)
 
     def blob(self, sha256: str) -> Path:
         """Where a blob lies, or would lie."""

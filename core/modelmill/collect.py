@@ -1,0 +1,142 @@
+"""What in the store nobody needs any more: which builds to forget, and which files then go."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from modelmill.memory import Use, Uses, keep_uses, memories, uses
+from modelmill.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holdings:
+    """What lies in a store: blobs by digest with their sizes, and the digests that each step's result names."""
+
+    blobs: Mapping[str, int]
+    results: Mapping[str, frozenset[str]]
+    uses: tuple[Uses, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all blobs."""
+        return sum(self.blobs.values())
+
+    def of(self, use: Use) -> frozenset[str]:
+        """The blobs that a build used, as far as they are there."""
+        found = set(use.blobs)
+        for key in use.keys:
+            found |= self.results.get(key, frozenset())
+        return frozenset(found & self.blobs.keys())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removed:
+    """What was taken out of a store, or would be."""
+
+    results: tuple[str, ...]
+    blobs: tuple[str, ...]
+    size: int
+
+
+def holdings(store: Store) -> Holdings:
+    """Look through a store. A record that cannot be read names nothing."""
+    blobs = {path.name: path.stat().st_size for path in (store.root / "blobs" / "sha256").iterdir()}
+    results = {path.stem: _named(path) for path in (store.root / "steps").glob("*.json")}
+    return Holdings(blobs=blobs, results=results, uses=tuple(uses(store)))
+
+
+def _named(record: Path) -> frozenset[str]:
+    try:
+        return frozenset(file["sha256"] for file in json.loads(record.read_bytes())["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return frozenset()
+
+
+def newest(found: Iterable[Uses], count: int) -> tuple[Uses, ...]:
+    """The last `count` whole builds of each target, and one after them that has not ended well."""
+    kept = []
+    for item in found:
+        whole = [use for use in item.uses if use.whole][:count]
+        unfinished = [use for use in item.uses[:1] if not use.whole]
+        kept.append(replace(item, uses=(*unfinished, *whole)))
+    return tuple(kept)
+
+
+def within(held: Holdings, limit: int) -> tuple[Uses, ...]:
+    """Those builds that stay when the least lately used are forgotten until what they use takes `limit` bytes."""
+    everything = sorted(
+        ((use.at, place, use) for place, item in enumerate(held.uses) for use in item.uses), key=lambda item: item[:2]
+    )
+    needed = Counter(digest for _, _, use in everything for digest in held.of(use))
+    size = sum(held.blobs[digest] for digest in needed)
+    forgotten: set[tuple[int, Use]] = set()
+    for _, place, use in everything:
+        if size <= limit:
+            break
+        forgotten.add((place, use))
+        for digest in held.of(use):
+            needed[digest] -= 1
+            if not needed[digest]:
+                size -= held.blobs[digest]
+    return tuple(
+        replace(item, uses=tuple(use for use in item.uses if (place, use) not in forgotten))
+        for place, item in enumerate(held.uses)
+    )
+
+
+def unneeded(held: Holdings) -> Removed:
+    """The results that no remembered build used, and the blobs that nothing then names."""
+    kept_keys = {key for item in held.uses for use in item.uses for key in use.keys}
+    results = sorted(key for key in held.results if key not in kept_keys)
+    kept = {digest for item in held.uses for use in item.uses for digest in held.of(use)}
+    blobs = sorted(digest for digest in held.blobs if digest not in kept)
+    return Removed(results=tuple(results), blobs=tuple(blobs), size=sum(held.blobs[digest] for digest in blobs))
+
+
+def collect(store: Store, patience: float, keep_last: int | None = None, max_size: int | None = None) -> Removed:
+    """Forget builds as asked, and remove what no remembered build needs. StoreError while a build uses the store.
+
+    Records go before the blobs that they name, so that a kill in between leaves no record that names nothing.
+    """
+    with store.alone(patience):
+        held = holdings(store)
+        if keep_last is not None:
+            held = replace(held, uses=newest(held.uses, keep_last))
+        if max_size is not None:
+            held = replace(held, uses=within(held, max_size))
+        for item in held.uses:
+            keep_uses(store, item)
+        gone = unneeded(held)
+        for key in gone.results:
+            (store.root / "steps" / f"{key}.json").unlink(missing_ok=True)
+            (store.root / "locks" / key).unlink(missing_ok=True)
+            store.log(key).unlink(missing_ok=True)
+        for digest in gone.blobs:
+            store.blob(digest).unlink(missing_ok=True)
+        _drop_listings(store)
+        store.sweep()
+    return gone
+
+
+def _drop_listings(store: Store) -> None:
+    known = {
+        parts[owner]["digest"]
+        for item in memories(store)
+        for parts in item.components.values()
+        for owner in ("plugin", "engine")
+    }
+    for path in (store.root / "listings").glob("*.json"):
+        if path.stem not in known:
+            path.unlink(missing_ok=True)
+
+
+def damaged(store: Store, threads: int) -> Iterator[tuple[str, int, bool]]:
+    """Read every blob again: digest, size, and whether its bytes are not what its name says."""
+    paths = sorted((store.root / "blobs" / "sha256").iterdir())
+    with ThreadPoolExecutor(threads) as pool:
+        for path, good in zip(paths, pool.map(store.verify, (path.name for path in paths)), strict=True):
+            if path.exists():
+                yield path.name, path.stat().st_size, not good
