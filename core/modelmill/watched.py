@@ -55,5 +55,5 @@ def _below(root: Path) -> Iterator[str]:
         return
     for folder, folders, names in os.walk(root):
         folders[:] = [name for name in folders if name != "__pycache__"]
+        yield folder
         yield from (os.path.join(folder, name) for name in names)  # noqa: PTH118
-    yield str(root)
