@@ -1,6 +1,7 @@
 """What is not in the key is not in the job; and every part of the key makes another key."""
 
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
@@ -57,6 +58,22 @@ def test_a_change_makes_other_keys_where_it_can_make_other_bytes(
         (site / "letters_plugin.py").write_text(edits["plugin"])
     after = step_keys(mill)
     assert {name for name in before if before[name] != after[name]} == expected
+
+
+def test_an_unrelated_distribution_changes_no_byte_of_an_artifact(tmp_path: Path) -> None:
+    site = make_interpreter(tmp_path / "interpreter")
+    install(site, "letters", "1.0", {"letters": PLUGIN.read_text()})
+    found = []
+    for folder in (tmp_path / "before", tmp_path / "after"):
+        (folder / "words").mkdir(parents=True)
+        (folder / "words" / "words.txt").write_text("to be\n")
+        mill = Mill(python=tmp_path / "interpreter" / "bin" / "python", folder=folder)
+        mill.write(BUILD.replace('mode = "none"', 'key = "development:"'))
+        assert mill.run("build", environment={"XDG_DATA_HOME": str(tmp_path / "data")}).code == 0
+        found.append(mill.files())
+        install(site, "unrelated", "3.2", {})
+    assert found[0] == found[1]
+    assert {"words/1.0/plain/model.sig", "words/1.0/plain/sbom.cdx.json", "words/1.0/release.json.sig"} <= set(found[0])
 
 
 def test_keys_are_whole_digests_and_do_not_depend_on_the_place(

@@ -1,7 +1,7 @@
 """Sources of build.toml → their locked files and facts, and those files on this machine."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from modelmill.config import Build, SourceTable
@@ -66,17 +66,16 @@ class Resolver:
             files=files,
         )
         facts = self._facts(bare, table, resolution.root)
-        locked = LockedSource(
-            name=name,
-            uri=table.uri,
-            requested=table.revision,
-            revision=resolution.revision,
+        # What lies in place has no revision but its content.
+        revision = resolution.revision if resolution.root is None else f"sha256:{bare.digest()}"
+        locked = replace(
+            bare,
+            revision=revision,
             format=facts.format,
             architecture=facts.architecture,
             scheme=facts.scheme,
             parameters=parameters(facts),
             licence=table.license or facts.licence,
-            files=files,
         )
         return SourceState(locked=locked, facts=facts, root=resolution.root)
 
