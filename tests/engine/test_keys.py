@@ -71,7 +71,7 @@ def test_an_unrelated_distribution_changes_no_byte_of_an_artifact(tmp_path: Path
         mill.write(BUILD.replace('mode = "none"', 'key = "development:"'))
         assert mill.run("build", environment={"XDG_DATA_HOME": str(tmp_path / "data")}).code == 0
         found.append(mill.files())
-        install(site, "unrelated", "3.2", {})
+        install(site, f"unrelated-{folder.name}", "3.2", {})
     assert found[0] == found[1]
     assert {"words/1.0/plain/model.sig", "words/1.0/plain/sbom.cdx.json", "words/1.0/release.json.sig"} <= set(found[0])
 
