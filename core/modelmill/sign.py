@@ -4,7 +4,8 @@ from pathlib import Path
 
 from modelmill.config import Build
 from modelmill.errors import ModelmillError, PluginError
-from modelmill.registry import Registry
+from modelmill.registry import Offer, Registry
+from modelmill.types import SignerOffer
 from modelmill_artifacts.signature import Signer
 
 DEVELOPMENT = "development:"
@@ -20,24 +21,27 @@ def open_signer(build: Build, registry: Registry) -> Signer | None:
 
 def open_key(key: str, base: Path, registry: Registry) -> Signer:
     """The signer for a key's URI; a plain path is a PEM file."""
-    scheme, colon, rest = key.partition(":")
-    if not colon:
-        scheme, rest = "file", key
-    offer = registry.signers[scheme]
+    offer, rest = _offer(key, registry)
     try:
         return offer.record.open(rest, base)
     except ModelmillError:
         raise
     except Exception as error:
-        raise PluginError(f"{offer.plugin}: signer {scheme!r} failed: {type(error).__name__}: {error}") from error
+        raise PluginError(
+            f"{offer.plugin}: signer {offer.record.scheme!r} failed: {type(error).__name__}: {error}"
+        ) from error
 
 
-def key_files(build: Build) -> tuple[Path, ...]:
-    """The files that a build's key lies in, as far as its URI tells: what else a signature depends on."""
-    key = build.sign.key
-    if key is None or build.sign.mode == "none":
+def key_files(build: Build, registry: Registry) -> tuple[Path, ...] | None:
+    """The files that a build's key follows from; None where it may change without a file doing so."""
+    if build.sign.mode == "none":
         return ()
+    offer, rest = _offer(build.sign.key or DEVELOPMENT, registry)
+    return None if offer.record.files is None else offer.record.files(rest, build.path.absolute().parent)
+
+
+def _offer(key: str, registry: Registry) -> tuple[Offer[SignerOffer], str]:
     scheme, colon, rest = key.partition(":")
-    if colon and scheme != "file":
-        return ()
-    return (build.path.absolute().parent / Path(rest if colon else key).expanduser(),)
+    if not colon:
+        scheme, rest = "file", key
+    return registry.signers[scheme], rest

@@ -375,11 +375,13 @@ class SignerOffer:
 
     `open(key, base)` takes what follows `scheme:` and the folder that a relative path in it starts from, and
     gives a signer. `create(key, base, password)` makes a new key there, where this kind of key can be made
-    here. They and the signer raise SignError. `requirement` is what to install where a part of it is missing,
+    here. `files(key, base)` are the files that a key follows from, where it follows from files alone. They and
+    the signer raise SignError. `requirement` is what to install where a part of it is missing,
     such as `modelmill[kms]`.
     """
 
     scheme: str
     open: Callable[[str, Path], Signer]
     create: Callable[[str, Path, str | None], PublicKey] | None = None
+    files: Callable[[str, Path], tuple[Path, ...]] | None = None
     requirement: str = ""

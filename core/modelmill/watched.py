@@ -14,7 +14,13 @@ from modelmill_artifacts.release import RELEASE_SIGNATURE
 _OWN = ("modelmill", "modelmill_artifacts")
 
 
-def watched(prepared: Prepared, made: Made) -> Iterator[str]:
+def watched(prepared: Prepared, made: Made) -> list[str] | None:
+    """All that `_watched` finds; None where a key may change that lies in no file."""
+    keys = key_files(prepared.build, prepared.registry)
+    return None if keys is None else [*map(str, keys), *_watched(prepared, made)]
+
+
+def _watched(prepared: Prepared, made: Made) -> Iterator[str]:
     """What must be as it is now for the same build to have nothing to do again.
 
     The build file and its lock, sources in place, the code of the engine and of every plugin, the folders that
@@ -22,7 +28,7 @@ def watched(prepared: Prepared, made: Made) -> Iterator[str]:
     """
     base = prepared.build.path.absolute()
     yield from (str(base), str(base.parent / LOCK))
-    yield from (str(path) for path in (*prepared.recipes, *key_files(prepared.build)))
+    yield from (str(path) for path in prepared.recipes)
     for state in prepared.states.values():
         if state.root is not None:
             yield from _below(state.root)

@@ -19,6 +19,16 @@ def _create_file(key: str, base: Path, password: str | None) -> PublicKey:
     return create.new(base / Path(key).expanduser(), password)
 
 
+def _files_of_file(key: str, base: Path) -> tuple[Path, ...]:
+    return (base / Path(key).expanduser(),)
+
+
+def _files_of_development(key: str, base: Path) -> tuple[Path, ...]:  # noqa: ARG001
+    from modelmill_signers import development
+
+    return (development.path(),)
+
+
 def _environment(key: str, base: Path) -> Signer:  # noqa: ARG001
     from modelmill_signers import pem
 
@@ -56,9 +66,9 @@ def _azure(key: str, base: Path) -> Signer:  # noqa: ARG001
 
 
 OFFERS = (
-    SignerOffer(scheme="file", open=_file, create=_create_file),
+    SignerOffer(scheme="file", open=_file, create=_create_file, files=_files_of_file),
     SignerOffer(scheme="env", open=_environment),
-    SignerOffer(scheme="development", open=_development),
+    SignerOffer(scheme="development", open=_development, files=_files_of_development),
     SignerOffer(scheme="hsm", open=_token, requirement="modelmill[pkcs11]"),
     SignerOffer(scheme="awskms", open=_aws, requirement="modelmill[kms]"),
     SignerOffer(scheme="gcpkms", open=_google, requirement="modelmill[kms]"),

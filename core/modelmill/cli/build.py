@@ -66,8 +66,9 @@ def command(
     else:
         told = _told(made)
         click.echo(told)
-        if not made.failures and not any(item.made for item in made.artifacts):
-            remember(sys.argv[1:], watched(prepared, made), told)
+        files = watched(prepared, made)
+        if files is not None and not made.failures and not any(item.made for item in made.artifacts):
+            remember(sys.argv[1:], files, told)
     for error in made.failures.values():
         click.echo(f"modelmill: {error}", err=True)
     return max((error.exit_code for error in made.failures.values()), default=0) if made.failures else 0
