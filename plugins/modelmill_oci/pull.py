@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from modelmill import Pulled, PullJob, RemoteError
+from modelmill.machine import detect
 from modelmill_artifacts import paths, release
 from modelmill_artifacts.manifest import MANIFEST as ARTIFACT
 from modelmill_artifacts.release import RELEASE, RELEASE_SIGNATURE, Entry
-from modelmill_oci import choose, machine, modelpack, reference
+from modelmill_oci import choose, modelpack, reference
 from modelmill_oci.access import Access
 from modelmill_oci.download import download
 from modelmill_oci.media import FILEPATH, TARGET, TITLE
@@ -74,7 +75,7 @@ def _choose(job: PullJob[Access], entries: tuple[Entry, ...]) -> tuple[Entry, st
         return choose.by_name(entries, job.target)
     if job.profile is not None:
         return choose.by_profile(entries, job.profile)
-    return choose.by_machine(entries, job.hardware.fields if job.hardware else machine.detect())
+    return choose.by_machine(entries, job.hardware.fields if job.hardware else detect())
 
 
 def _document(registry: Registry, name: str) -> tuple[str, Json]:

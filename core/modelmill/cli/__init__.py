@@ -22,6 +22,8 @@ _COMMANDS = {
     "pull": "Fetch and verify the artifact for a machine.",
     "deploy": "Write the files that run an artifact's image.",
     "cache": "Look at the store, check it, and make room in it.",
+    "hardware": "List and show hardware profiles, and write one of this machine.",
+    "doctor": "Say what works here, and the command that mends what does not.",
     "keys": "Make and show signing keys.",
     "plugins": "List the installed plugins and what each offers.",
     "new-plugin": "Write a plugin's repository to start from.",

@@ -1,0 +1,31 @@
+"""`modelmill doctor`: what works here, and the command that mends what does not."""
+
+from pathlib import Path
+
+import click
+
+from modelmill.cli import options, show
+from modelmill.decode import encode
+from modelmill.doctor import findings
+from modelmill.prepare import store_folder
+from modelmill.registry import load
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="Do not load the tools, which may take some seconds.")
+@options.store
+@options.as_json
+def command(quick: bool, store_path: Path | None, as_json: bool) -> int:
+    """Look at Python, plugins, tools, disk and memory; the exit code is 1 if something is broken.
+
+    A tool that is not installed is no fault: it is told with the command that installs it.
+    """
+    found = tuple(findings(load(), store_folder(store_path), load_tools=not quick))
+    if as_json:
+        show.document({"findings": encode(found)})
+    else:
+        for item in found:
+            click.echo(f"{item.state:8}{item.name}: {item.said}")
+            if item.mend:
+                click.echo(f"{'':8}  → {item.mend}")
+    return 1 if any(item.state == "bad" for item in found) else 0

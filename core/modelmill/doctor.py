@@ -1,0 +1,131 @@
+"""Whether this installation can do what its plugins offer, and the command that mends what it lacks."""
+
+import importlib.metadata
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from modelmill.execute import machine
+from modelmill.registry import Registry
+
+_LITTLE = 2 << 30
+_OLDEST = (3, 11)
+_PATIENCE = 120.0
+
+State = Literal["good", "missing", "bad"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at. `missing` is an extra that is not installed; `bad` keeps something from working."""
+
+    name: str
+    state: State
+    said: str
+    mend: str = ""
+
+
+def findings(registry: Registry, store: Path, *, load_tools: bool) -> Iterator[Finding]:
+    """Look at everything; `load_tools` also imports every tool in a process of its own."""
+    yield _python()
+    for plugin in registry.plugins:
+        yield Finding(name=f"plugin {plugin.name}", state="good", said=str(plugin))
+    for item in registry.broken:
+        said = f"{item.distribution} {item.version} {item.reason}"
+        mend = f"pip install --force-reinstall {item.distribution}"
+        yield Finding(name=f"plugin {item.name}", state="bad", said=said, mend=mend)
+    for name, (requirement, users) in sorted(_tools(registry).items()):
+        yield _tool(name, requirement, users, load=load_tools)
+    yield _disk(store)
+    memory = f"{machine.memory() / 2**30:.1f} GiB for steps, {machine.cores()} cores"
+    yield Finding(name="machine", state="good", said=memory)
+
+
+def _python() -> Finding:
+    version = ".".join(str(part) for part in sys.version_info[:3])
+    said = f"{version}, modelmill {importlib.metadata.version('modelmill')}"
+    if sys.version_info[:2] < _OLDEST:
+        return Finding(name="python", state="bad", said=said, mend="install Python 3.11 or later")
+    return Finding(name="python", state="good", said=said)
+
+
+def _tools(registry: Registry) -> dict[str, tuple[str, list[str]]]:
+    """Every distribution that some record declares: what to install for it, and the records' names."""
+    found: dict[str, tuple[str, list[str]]] = {}
+    for _, offer in registry.makers():
+        for tool in offer.record.tools:
+            found.setdefault(tool, (offer.record.requirement or tool, []))[1].append(offer.record.name)
+    return found
+
+
+def _tool(name: str, requirement: str, users: list[str], *, load: bool) -> Finding:
+    """A compiler is never needed: what is missing comes prebuilt."""
+    used = f"used by {', '.join(sorted(set(users)))}"
+    try:
+        distribution = importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        mend = f"pip install '{requirement}'"
+        return Finding(name=f"tool {name}", state="missing", said=f"not installed; {used}", mend=mend)
+    reason = _fault(distribution) if load else None
+    if reason is not None:
+        mend = f"pip install --force-reinstall --no-deps '{name}=={distribution.version}'"
+        return Finding(name=f"tool {name}", state="bad", said=f"{distribution.version} {reason}; {used}", mend=mend)
+    return Finding(name=f"tool {name}", state="good", said=f"{distribution.version}; {used}")
+
+
+_LOADER = """
+import ctypes, importlib, sys
+modules, libraries = (part.split("|") if part else [] for part in sys.argv[1:3])
+for name in modules:
+    importlib.import_module(name)
+waiting = libraries
+while waiting:
+    failed = []
+    for path in waiting:
+        try:
+            ctypes.CDLL(path, ctypes.RTLD_GLOBAL)
+        except OSError as error:
+            failed.append(path)
+            reason = error
+    if len(failed) == len(waiting):
+        raise reason
+    waiting = failed
+"""
+"""Imports modules, and loads libraries in whatever order they need each other."""
+
+
+def _fault(distribution: importlib.metadata.Distribution) -> str | None:
+    """Why a tool's modules cannot be imported, or, of one that only brings libraries, these cannot be loaded."""
+    modules, libraries, extension = set[str](), [], False
+    for file in distribution.files or ():
+        if len(file.parts) == 2 and file.name == "__init__.py" and file.parts[0].isidentifier():  # noqa: PLR2004
+            modules.add(file.parts[0])
+        if file.suffix in (".so", ".dylib"):
+            if file.name.startswith("lib"):
+                libraries.append(str(distribution.locate_file(file)))
+            else:
+                extension = True
+    if extension:
+        libraries = []  # its modules load them as they need them
+    words = [sys.executable, "-c", _LOADER, "|".join(sorted(modules)), "|".join(sorted(libraries))]
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=_PATIENCE, check=False)
+    except subprocess.TimeoutExpired:
+        return f"is installed, but not loaded after {_PATIENCE:.0f} s"
+    if done.returncode == 0:
+        return None
+    last = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
+    return f"is installed, but cannot be loaded: {last}"
+
+
+def _disk(store: Path) -> Finding:
+    there = next(path for path in (store, *store.absolute().parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    said = f"{store}: {free / 2**30:.1f} GiB free"
+    if free < _LITTLE:
+        return Finding(name="store", state="bad", said=said, mend="modelmill cache prune --keep-last 1")
+    return Finding(name="store", state="good", said=said)

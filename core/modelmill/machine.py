@@ -1,0 +1,133 @@
+"""What this machine is, in the fields of a hardware profile."""
+
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+_MIB = 1024 * 1024
+_FAMILIES = {"Linux": "linux", "Darwin": "macos", "Windows": "windows"}
+_ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+_VECTOR = re.compile(r"(sse|ssse|avx|amx|asimd|sve|sme)[a-z0-9_]*|fma|f16c|bmi[12]|abm|movbe|popcnt|i8mm|bf16|fphp")
+"""The features, of the hundred that a processor states, that inference kernels are written for."""
+_LEVELS = {
+    "x86_64_v4": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
+    "x86_64_v3": {"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe"},
+    "x86_64_v2": {"popcnt", "sse4_1", "sse4_2", "ssse3"},
+}
+"""What each x86-64 psABI level adds, in Linux's words."""
+
+
+def detect() -> dict[str, Any]:
+    """System, architecture, processor, memory, accelerator; what cannot be known is left out."""
+    machine = platform.machine().lower()
+    found: dict[str, Any] = {
+        "os.family": _FAMILIES.get(platform.system(), platform.system().lower()),
+        "os.arch": _ARCHITECTURES.get(machine, machine),
+        "cpu.features": features(),
+        **_processor(),
+    }
+    total = _memory()
+    if total is not None:
+        found["memory.total_mib"] = total
+    if found["os.family"] == "macos" and found["os.arch"] == "arm64":
+        found["accelerator.kind"] = "metal"
+    elif Path("/proc/driver/nvidia/version").exists():
+        found |= {"accelerator.kind": "cuda", **_nvidia()}
+    return found
+
+
+def level(found: Mapping[str, Any]) -> str | None:
+    """The newest x86-64 level, in archspec's words, that a machine implements whole."""
+    if found.get("os.arch") != "amd64":
+        return None
+    has, needed = set(found.get("cpu.features", ())), set[str]()
+    reached = "x86_64"
+    for name, adds in reversed(_LEVELS.items()):
+        needed |= adds
+        if needed <= has:
+            reached = name
+    return reached
+
+
+def vector_features(found: Mapping[str, Any]) -> list[str]:
+    """Those of a machine's CPU features that inference kernels are written for."""
+    return [name for name in found.get("cpu.features", ()) if _VECTOR.fullmatch(name)]
+
+
+def features(cpuinfo: Path = Path("/proc/cpuinfo")) -> list[str]:
+    """The CPU features that every core has, in Linux's words."""
+    if cpuinfo.is_file():
+        lines = cpuinfo.read_text(errors="replace").splitlines()
+        cores = [set(line.partition(":")[2].split()) for line in lines if line.startswith(("flags", "Features"))]
+        return sorted(set.intersection(*cores)) if cores else []
+    if platform.system() == "Darwin":
+        return _apple_features()
+    return []
+
+
+def _processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, Any]:
+    """Physical cores, hardware threads and the last cache, of those that this process may use."""
+    threads = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    found: dict[str, Any] = {"cpu.threads": len(threads), "cpu.cores": len(threads)}
+    root = Path("/sys/devices/system/cpu")
+    siblings = {_text(root / f"cpu{number}" / "topology" / "thread_siblings_list") for number in threads}
+    if cpuinfo.is_file() and None not in siblings:
+        found["cpu.cores"] = len(siblings)
+    caches = [_text(path) for path in sorted((root / f"cpu{threads[0]}" / "cache").glob("index*/size"))]
+    if caches and caches[-1] is not None and caches[-1].endswith("K"):
+        found["cpu.llc_kib"] = int(caches[-1][:-1])
+    return found
+
+
+def _memory() -> int | None:
+    """MiB, as the control group allows."""
+    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
+        return None
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limit = _text(Path("/sys/fs/cgroup/memory.max"))
+    return (min(total, int(limit)) if limit is not None and limit.isdigit() else total) // _MIB
+
+
+def _nvidia() -> dict[str, Any]:
+    """The first device as NVIDIA's own tool describes it; nothing where that is not installed."""
+    query = ["nvidia-smi", "--query-gpu=name,memory.total,compute_cap", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, check=False, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return {}
+    parts = [part.strip() for part in (done.stdout.splitlines() or [""])[0].split(",")]
+    if done.returncode or len(parts) != 3 or not parts[1].isdigit():  # noqa: PLR2004 - what was asked for
+        return {}
+    name, memory, capability = parts
+    return {
+        "accelerator.name": name,
+        "accelerator.memory_mib": int(memory),
+        "accelerator.compute": f"sm_{capability.replace('.', '')}",
+    }
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return None
+
+
+_APPLE = {
+    "hw.optional.arm.FEAT_DotProd": "asimddp",
+    "hw.optional.arm.FEAT_FP16": "asimdhp",
+    "hw.optional.arm.FEAT_BF16": "bf16",
+    "hw.optional.arm.FEAT_I8MM": "i8mm",
+    "hw.optional.AdvSIMD": "asimd",
+}
+
+
+def _apple_features() -> list[str]:
+    done = subprocess.run(["/usr/sbin/sysctl", *_APPLE], capture_output=True, text=True, check=False)
+    said = dict(line.split(": ", 1) for line in done.stdout.splitlines() if ": " in line)
+    found = [feature for name, feature in _APPLE.items() if said.get(name) == "1"]
+    return sorted([*found, "fphp"] if "asimdhp" in found else found)

@@ -1,0 +1,63 @@
+"""A hardware profile of one machine, written from what it says of itself."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from modelmill.hardware import ancestors, load_profile
+from modelmill.machine import level, vector_features
+
+_BUDGET = 0.75
+"""The share of the memory that a model gets by default: the system and its other programs need some too."""
+_DEVICE = ("memory.total_mib", "memory.budget_mib")
+"""A profile with one of these is of a device, not of an instruction set, and no other machine is one."""
+
+
+def matching(machine: Mapping[str, Any], texts: Mapping[str, str]) -> tuple[str, ...]:
+    """The profiles of instruction sets that a machine implements, without those that others of them inherit from."""
+    fitting = [name for name in sorted(texts) if _implements(machine, load_profile(name, texts).fields)]
+    covered = {parent for name in fitting for parent in ancestors(name, texts)}
+    widest = [name for name in fitting if name not in covered]
+    return tuple(sorted(widest, key=lambda name: (-len(_features(load_profile(name, texts).fields)), name)))
+
+
+def _implements(machine: Mapping[str, Any], profile: Mapping[str, Any]) -> bool:
+    if any(field in profile for field in _DEVICE) or profile.get("accelerator.kind", "none") != "none":
+        return False
+    if any(profile.get(field) != machine.get(field) for field in ("os.family", "os.arch")):
+        return False
+    return _features(profile) <= set(machine.get("cpu.features", ()))
+
+
+def _features(profile: Mapping[str, Any]) -> set[str]:
+    return set(profile.get("cpu.features", ()))
+
+
+def profile_toml(machine: Mapping[str, Any], parents: tuple[str, ...]) -> str:
+    """A profile's text for a machine as `modelmill.machine.detect` describes it."""
+    found = {
+        **{key: value for key, value in machine.items() if key != "cpu.features"},
+        "cpu.features": vector_features(machine),
+    }
+    newest = level(machine)
+    if newest is not None:
+        found["cpu.microarchitecture"] = newest
+    if "memory.total_mib" in machine:
+        found["memory.budget_mib"] = int(machine["memory.total_mib"] * _BUDGET)
+    found.setdefault("accelerator.kind", "none")
+    evidence = {
+        "cpu": "as the operating system lists it; features of every core that inference kernels are written for",
+        "memory": f"as the operating system and its control group state it; the budget is {_BUDGET:.0%} of it",
+    }
+    lines = ['description = "The machine that `modelmill hardware detect` ran on"']
+    if parents:
+        lines.append(f"inherits = {json.dumps(list(parents[:1]))}")
+    found |= {f"evidence.{key}": value for key, value in evidence.items()}
+    tables: dict[str, list[str]] = {}
+    for key, value in sorted(found.items()):
+        table, _, name = key.partition(".")
+        tables.setdefault(table, []).append(f"{name} = {json.dumps(value, ensure_ascii=False)}")
+    for table in ("os", "cpu", "memory", "accelerator", "evidence"):
+        if table in tables:
+            lines += ["", f"[{table}]", *tables[table]]
+    return "\n".join(lines) + "\n"
