@@ -13,7 +13,15 @@ import time
 from collections.abc import Iterable
 
 _RACY_NS = 2_000_000_000
-_ENVIRONMENT = ("MODELMILL_STORE", "XDG_CACHE_HOME", "HOME", "PYTHONPATH", "LLAMA_CPP_LIB_PATH", "PATH")
+_ENVIRONMENT = (
+    "MODELMILL_STORE",
+    "XDG_CACHE_HOME",
+    "XDG_DATA_HOME",
+    "HOME",
+    "PYTHONPATH",
+    "LLAMA_CPP_LIB_PATH",
+    "PATH",
+)
 
 
 def answer(arguments: list[str]) -> str | None:
