@@ -71,8 +71,8 @@ A plugin is a Python package with an entry point in the group `modelmill`:
 my-format = "modelmill_my_format"
 ```
 
-Its module implements some of the hooks below. A hook takes no arguments, is called once when plugins are loaded, and
-returns frozen records that build.toml picks by name:
+Its module implements some of the hooks below. A hook takes no arguments, is called when plugins are loaded and again in
+the process of each step, and returns frozen records that build.toml picks by name:
 
 ```python
 from collections.abc import Iterable
