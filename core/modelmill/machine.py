@@ -11,7 +11,9 @@ from typing import Any
 _MIB = 1024 * 1024
 _FAMILIES = {"Linux": "linux", "Darwin": "macos", "Windows": "windows"}
 _ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
-_VECTOR = re.compile(r"(sse|ssse|avx|amx|asimd|sve|sme)[a-z0-9_]*|fma|f16c|bmi[12]|abm|movbe|popcnt|i8mm|bf16|fphp")
+_VECTOR = re.compile(
+    r"(sse|ssse|avx|amx|asimd|sve|sme(?!p))[a-z0-9_]*|fma|f16c|bmi[12]|abm|movbe|popcnt|i8mm|bf16|fphp"
+)
 """The features, of the hundred that a processor states, that inference kernels are written for."""
 _LEVELS = {
     "x86_64_v4": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},

@@ -15,6 +15,7 @@ _COMMANDS = {
     "plan": "Show what a build would do.",
     "explain": "Say why targets would be built again.",
     "lock": "Resolve the sources into build.lock.",
+    "inspect": "Tell what a model or an artifact is.",
     "verify": "Check an artifact or a release.",
     "diff": "Compare two artifacts or two releases.",
     "package": "Put an artifact into a form that engines load.",

@@ -1,0 +1,73 @@
+"""What a model is, told from its headers, whatever its format."""
+
+from pathlib import Path
+
+import pytest
+
+from modelmill.errors import ConfigError
+from modelmill.inspection import inspect
+from modelmill.registry import Registry, load
+from modelmill.testing import make_checkpoint
+
+from .conftest import BUILD, Mill
+
+
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    return load()
+
+
+def test_a_checkpoint(tmp_path: Path, registry: Registry) -> None:
+    found = inspect(make_checkpoint(tmp_path / "model", "llama", shards=2), registry)
+    assert (found.format, found.architecture, found.quantization) == ("huggingface", "LlamaForCausalLM", None)
+    assert [item.type for item in found.types] == ["BF16"]
+    assert sum(item.size or 0 for item in found.types) == 2 * found.parameters
+    assert found.context
+    assert found.tokenizer is not None
+    assert found.tokenizer.size > 0
+    assert found.memory is not None
+    assert found.memory.need > found.size
+
+
+def test_a_gguf_file_is_looked_at_without_its_neighbours(tmp_path: Path, registry: Registry) -> None:
+    from gguf_parts.tiny import Tiny, write
+
+    paths = [write(tmp_path / name, Tiny()) for name in ("one.gguf", "other.gguf")]
+    found = inspect(paths[0], registry)
+    assert (found.format, list(found.files)) == ("gguf", ["one.gguf"])
+    assert found.size == paths[0].stat().st_size
+    assert sum(item.weights for item in found.types) == found.parameters
+    assert 0 < sum(item.size or 0 for item in found.types) <= found.size
+
+
+def test_an_artifact_is_told_with_what_made_it(mill: Mill) -> None:
+    mill.write(BUILD)
+    assert mill.run("build").code == 0
+    found = mill.run("inspect", "dist/words/1.0/tiny", "--json").json()
+    assert (found["format"], found["artifact"]["target"]) == ("loud", "tiny")
+    told = mill.run("inspect", "dist/words/1.0/tiny").out
+    assert "shout (letters 1.0) → shorten (letters 1.0)" in told
+    done = mill.run("inspect", "dist/words/1.0")
+    assert (done.code, "is a release; inspect one of its artifacts: plain, short, tiny" in done.err) == (2, True)
+
+
+def test_what_is_no_model_is_one_sentence(mill: Mill) -> None:
+    (mill.folder / "empty").mkdir()
+    (mill.folder / "cut.gguf").write_bytes(b"GGUF")
+    for path, sentence in (
+        ("nowhere", "nowhere: there is no such file or folder"),
+        ("empty", "empty: is of no format that a plugin knows"),
+        ("cut.gguf", "cut.gguf"),
+    ):
+        done = mill.run("inspect", path)
+        assert (done.code, len(done.err.splitlines())) == (2, 1)
+        assert sentence in done.err
+
+
+def test_a_folder_of_several_formats_is_not_guessed_at(tmp_path: Path, registry: Registry) -> None:
+    from gguf_parts.tiny import Tiny, write
+
+    make_checkpoint(tmp_path, "llama")
+    write(tmp_path / "model.gguf", Tiny())
+    with pytest.raises(ConfigError, match="could be any of gguf, huggingface"):
+        inspect(tmp_path, registry)
