@@ -16,6 +16,7 @@ from modelmill import cli, config
 from modelmill.config import records
 from modelmill.hardware import FIELDS, load_profile
 from modelmill.recipe import parse_toml
+from modelmill.testing import make_checkpoint
 from modelmill_artifacts.policy import PolicyFile
 
 ROOT = Path(__file__).parent.parent
@@ -53,6 +54,10 @@ def commands(line: str) -> Iterator[list[str]]:
         words = []
 
 
+def strings(text: str) -> set[str]:
+    return set(re.findall(r'"([^"]*)"', text))
+
+
 def everywhere(kind: str) -> list[tuple[Path, str]]:
     return [(path, text) for path in PROSE for text in blocks(path, kind)]
 
@@ -64,6 +69,11 @@ MENTIONED = [
     for word in re.findall(r"`modelmill ([a-z-]+)[^`]*`", (ROOT / path).read_text("utf-8"))
 ]
 BUILDS = [(path, text) for path, text in everywhere("toml") if "[project]" in text]
+LOCAL = [
+    (path, text)
+    for path, text in BUILDS
+    if 'uri = "checkpoint"' in text and not {"imatrix.gguf", "raw"} & strings(text)
+]
 
 
 @pytest.mark.parametrize("path", PAGES, ids=str)
@@ -148,6 +158,29 @@ def test_the_recipe_shown_is_one() -> None:
 def test_the_policy_shown_has_known_keys() -> None:
     shown = [text for text in blocks(Path("docs/how-to/sign-and-verify.md"), "toml") if "builders" in text]
     assert [set(tomllib.loads(text)) - set(PolicyFile.__dataclass_fields__) for text in shown] == [set()]
+
+
+@pytest.mark.parametrize(("path", "text"), LOCAL, ids=[f"{path}-{n}" for n, (path, _) in enumerate(LOCAL)])
+def test_every_build_file_shown_can_be_planned(path: Path, text: str, tmp_path: Path) -> None:
+    make_checkpoint(tmp_path / "checkpoint", "llama")
+    (tmp_path / "calibration.txt").write_text("to be or not to be\n" * 100)
+    for recipe in (item for item in blocks(path, "toml") if "[[rules]]" in item):
+        (tmp_path / "more-bits.toml").write_text(recipe)
+    (tmp_path / "build.toml").write_text(text)
+    told = follow("modelmill plan --all", Path(sys.executable), tmp_path)
+    assert f"{len(tomllib.loads(text)['target'])} targets" in told
+
+
+def test_the_first_build_of_the_tutorial_is_verified(tmp_path: Path) -> None:
+    page = Path("docs/tutorial/first-build.md")
+    (tmp_path / "make_model.py").write_text(next(blocks(page, "python")))
+    (tmp_path / "build.toml").write_text(next(blocks(page, "toml")))
+    lines = [line for line in shell_lines(page) if line.startswith(("python make", "modelmill"))]
+    lines.remove("modelmill verify dist/tiny/1.0.0")  # it fails, as the page says
+    told = [follow(line, Path(sys.executable), tmp_path) for line in lines]
+    assert "release tiny 1.0.0: good" in told[-1]
+    with pytest.raises(AssertionError, match="no key is trusted"):
+        follow("modelmill verify dist/tiny/1.0.0", Path(sys.executable), tmp_path)
 
 
 @pytest.mark.parametrize("path", PROSE, ids=str)
