@@ -19,6 +19,7 @@ _COMMANDS = {
     "inspect": "Tell what a model or an artifact is.",
     "verify": "Check an artifact or a release.",
     "diff": "Compare two artifacts or two releases.",
+    "rebuild": "Check that artifacts can be made again.",
     "package": "Put an artifact into a form that engines load.",
     "publish": "Publish a release to a registry.",
     "pull": "Fetch and verify the artifact for a machine.",
