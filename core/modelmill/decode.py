@@ -32,9 +32,8 @@ class DecodeError(Exception):
 def suggestion(found: str, known: Iterable[str]) -> str:
     """A clause that names the nearest known word or, where none is near, lists what there is."""
     words = sorted(known)
-    near = difflib.get_close_matches(found, words, n=1, cutoff=0.6) or [
-        word for word in words if word.lower() == found.lower()
-    ]
+    same = [word for word in words if word.lower() == found.lower()]
+    near = same or difflib.get_close_matches(found, words, n=1, cutoff=0.6)
     if near:
         return f"did you mean {near[0]!r}?"
     return f"there is {', '.join(words)}" if words else "there is none"

@@ -38,7 +38,8 @@ def describe(plan: Plan, planned: PlannedTarget, build: Build, files: Mapping[st
     """The manifest of an artifact, before any description file is added to its list of files."""
     facts = plan.steps[planned.key].facts
     count = parameters(planned.source.facts)
-    weight_bytes = sum(file.size for path, file in files.items() if PurePosixPath(path).suffix in _WEIGHTS)
+    weights = [file.size for path, file in files.items() if PurePosixPath(path).suffix in _WEIGHTS]
+    weight_bytes = sum(weights or [file.size for file in files.values()])
     stated = planned.source.locked.licence or build.project.license
     return manifest.Manifest(
         name=build.project.name,

@@ -80,7 +80,8 @@ def _told(made: Made) -> str:
         return "no artifact was made"
     if not fresh:
         where = show.relative(made.artifacts[0].folder.parent)
-        return f"{len(made.artifacts)} artifacts in {where} are up to date"
+        verb = "is" if len(made.artifacts) == 1 else "are"
+        return f"{show.count(len(made.artifacts), 'artifact')} in {where} {verb} up to date"
     rows = [_row(item) for item in made.artifacts]
     told = show.table(("artifact", "format", "size", "bits/weight", "for", ""), rows)
     usage = next((item for item in fresh if item.manifest.usage), None)

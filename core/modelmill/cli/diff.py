@@ -23,6 +23,8 @@ def command(before: Path, after: Path, with_tensors: bool, with_error: bool, as_
     """Compare two artifacts' or two releases' folders; the exit code is 1 where they differ."""
     differences: list[Difference] = []
     if (before / release.RELEASE).exists() and (after / release.RELEASE).exists():
+        if with_tensors or with_error:
+            raise ConfigError("tensors are compared between two artifacts; name a target's folder in each release")
         changes = diff.releases(release.read(before), release.read(after))
     elif (before / manifest.MANIFEST).exists() and (after / manifest.MANIFEST).exists():
         old, new = manifest.read(before), manifest.read(after)

@@ -68,7 +68,8 @@ def plan_text(plan: Plan, todo: Work) -> str:
         )
     to_run = list(todo.steps.values())
     written = show.size(sum(step.estimate.bytes_out for step in to_run))
-    head = f"{len(plan.targets)} targets, {len(plan.steps)} steps, {len(to_run)} to run, writing {written}"
+    targets, steps = show.count(len(plan.targets), "target"), show.count(len(plan.steps), "step")
+    head = f"{targets}, {steps}, {len(to_run)} to run, writing {written}"
     return head + "\n\n" + show.table(("step", "store", "writes", "memory", "takes", "for"), rows)
 
 

@@ -29,6 +29,11 @@ def seconds(count: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
+def count(number: int, thing: str) -> str:
+    """A number of things, in the singular for one."""
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns as wide as their widest cell; the last is not padded."""
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
