@@ -61,7 +61,8 @@ def place(
         memory.parent.mkdir(exist_ok=True)
         write_atomic(memory, json.dumps({"wanted": wanted, "files": _stats(folder)}).encode(), durable=False)
     except OSError as error:
-        raise StoreError(f"{folder}: the artifact cannot be written: {error.strerror} ({error.filename})") from error
+        where = f" ({error.filename})" if error.filename else ""
+        raise StoreError(f"{folder}: the artifact cannot be written: {error.strerror}{where}") from error
     return Placed(folder=folder, made=True)
 
 

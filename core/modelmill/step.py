@@ -4,12 +4,15 @@
 plugin; the process that forked it guards it: when standard input ends, because the engine is gone or wants
 the step stopped, every process of the step is killed. When the worker is done, whatever it left running is
 killed too, and only then are the files hashed and brought to disk, so that nobody writes behind the digests.
+The worker tells its outcome in memory that both share, since the disk may be what it ran out of.
 """
 
 import contextlib
 import ctypes
+import errno
 import importlib
 import json
+import mmap
 import os
 import resource
 import select
@@ -31,6 +34,9 @@ HOOKS = {"converter": "modelmill_converters", "quantizer": "modelmill_quantizers
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _CHUNK = 1 << 20
+_NOTE_BYTES = 1 << 16
+_MESSAGE_CHARACTERS = 10_000
+"""Even with every character escaped as six bytes, such a message fits the note."""
 
 
 class InvalidResultError(Exception):
@@ -118,10 +124,11 @@ def main() -> None:
     wake_read, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK) if hasattr(os, "pipe2") else _pipe()
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake_write)
+    note = mmap.mmap(-1, _NOTE_BYTES)
     worker = os.fork()
     if worker == 0:
         os.close(events)
-        _work(data, scratch)
+        _work(data, note)
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.setpgid(worker, worker)  # the worker does so too: whoever is first, before anybody kills the group
     started = time.monotonic()
@@ -131,7 +138,7 @@ def main() -> None:
     if ended is not None:
         status, usage = ended
         peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        outcome = _outcome(data, scratch, status)
+        outcome = _outcome(data, scratch, status, note)
         _deliver(events, {**outcome, "seconds": round(seconds, 3), "peak_memory": peak})
 
 
@@ -149,11 +156,13 @@ def _first_line(descriptor: int) -> bytes:
     return line
 
 
-def _work(data: Mapping[str, Any], scratch: Path) -> None:
+def _work(data: Mapping[str, Any], note: mmap.mmap) -> None:
     """The worker: never returns."""
     code = 1
+    outcome: dict[str, Any] = {}
     try:
         os.setpgid(0, 0)
+        _die_first()
         _linux_process_control(_PR_SET_PDEATHSIG, signal.SIGKILL)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -161,21 +170,40 @@ def _work(data: Mapping[str, Any], scratch: Path) -> None:
         maker.run(job)
         if data["validate"] is not None and any(job.out.iterdir()):
             _validate(data["validate"], job.out)
-        outcome: dict[str, Any] = {"event": "ran"}
+        outcome = {"event": "ran"}
         code = 0
     except ConvertError as error:
-        outcome = {"event": "refused", "message": str(error)}
+        outcome = {"event": "refused", "message": str(error)[:_MESSAGE_CHARACTERS]}
         code = 0
     except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; the engine says whose it was
-        traceback.print_exc()
-        outcome = {"event": "raised", "type": type(error).__name__, "message": str(error)}
+        outcome = _raised(error)
         code = 0
+        with contextlib.suppress(OSError, MemoryError):  # the log's disk may be full
+            traceback.print_exc()
     finally:
         if code == 0:
-            (scratch / "outcome.json").write_text(json.dumps(outcome))
-        sys.stdout.flush()
-        sys.stderr.flush()
+            note[:] = json.dumps(outcome).encode().ljust(_NOTE_BYTES)
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):
+                stream.flush()
         os._exit(code)
+
+
+def _raised(error: BaseException) -> dict[str, Any]:
+    """What a plugin raised, and whether the machine was at fault: out of `memory`, or of room on its `disk`."""
+    lacks = None
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        lacks = "memory"
+    elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        lacks = "disk"
+    message = str(error)[:_MESSAGE_CHARACTERS]
+    return {"event": "raised", "type": type(error).__name__, "message": message, "lacks": lacks}
+
+
+def _die_first() -> None:
+    """When memory runs out, the kernel shall take the worker: not the guard or the engine, who tell of it."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def _guard(worker: int, wake: int) -> tuple[int, resource.struct_rusage] | None:
@@ -220,12 +248,12 @@ def _kill_rest(worker: int) -> None:
             return
 
 
-def _outcome(data: Mapping[str, Any], scratch: Path, status: int) -> dict[str, Any]:
+def _outcome(data: Mapping[str, Any], scratch: Path, status: int, note: mmap.mmap) -> dict[str, Any]:
     if os.WIFSIGNALED(status):
         return {"event": "died", "signal": os.WTERMSIG(status)}
     try:
-        outcome: dict[str, Any] = json.loads((scratch / "outcome.json").read_text())
-    except (OSError, ValueError):
+        outcome: dict[str, Any] = json.loads(note[:])
+    except ValueError:
         return {"event": "exited", "status": os.waitstatus_to_exitcode(status)}
     if outcome["event"] != "ran":
         return outcome
@@ -233,7 +261,7 @@ def _outcome(data: Mapping[str, Any], scratch: Path, status: int) -> dict[str, A
     try:
         files = tree(out, digests(scratch, out))
     except (ConvertError, OSError) as error:
-        return {"event": "raised", "type": type(error).__name__, "message": str(error)}
+        return _raised(error)
     return {"event": "done", "tree": [encode(file) for file in files]}
 
 

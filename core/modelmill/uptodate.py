@@ -5,6 +5,7 @@ each file. It may only ever say "nothing changed" where the whole way would: any
 module imports next to nothing, and what it remembers is written by the whole way itself (see `remember`).
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -47,11 +48,15 @@ def remember(arguments: list[str], files: Iterable[str], message: str) -> None:
     if youngest > time.time_ns() - _RACY_NS:
         return
     memory = _memory(arguments)
-    os.makedirs(os.path.dirname(memory), exist_ok=True)  # noqa: PTH103, PTH120
     temporary = f"{memory}.{os.getpid()}"
-    with open(temporary, "w", encoding="utf-8") as file:  # noqa: PTH123
-        json.dump({"files": stamps, "message": message}, file)
-    os.replace(temporary, memory)  # noqa: PTH105
+    with contextlib.suppress(OSError):  # on a full or read-only disk: the next build goes the whole way
+        os.makedirs(os.path.dirname(memory), exist_ok=True)  # noqa: PTH103, PTH120
+        try:
+            with open(temporary, "w", encoding="utf-8") as file:  # noqa: PTH123
+                json.dump({"files": stamps, "message": message}, file)
+            os.replace(temporary, memory)  # noqa: PTH105
+        except OSError:
+            os.unlink(temporary)  # noqa: PTH108
 
 
 def _stamp(path: str) -> list[int] | None:

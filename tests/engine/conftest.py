@@ -1,5 +1,6 @@
 """An interpreter of its own with plugins of the test's own beside the installed modelmill."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -14,6 +15,20 @@ from typing import Any
 import pytest
 
 PLUGIN = Path(__file__).parent / "letters_plugin.py"
+INJECTED = pytest.StashKey[int]()
+
+
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """Count the faults that were injected: a test marked so that was not skipped."""
+    ran = call.when == "call" and (call.excinfo is None or not call.excinfo.errisinstance(pytest.skip.Exception))
+    if ran and item.get_closest_marker("fault"):
+        item.config.stash[INJECTED] = item.config.stash.get(INJECTED, 0) + 1
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say how many faults the engine was put through."""
+    if count := config.stash.get(INJECTED, 0):
+        terminalreporter.write_line(f"faults injected into builds: {count}")
 
 
 @dataclass(frozen=True)
@@ -129,3 +144,49 @@ scheme = "tiny"
 [sign]
 mode = "none"
 """
+
+
+def told(done: Done) -> str:
+    """The one sentence of a build that failed."""
+    (line,) = sentences(done)
+    return line
+
+
+def sentences(done: Done) -> list[str]:
+    """What a build says of its failures: one sentence for each; warnings do not count."""
+    lines = [line for line in done.err.splitlines() if line.startswith("modelmill: ")]
+    assert not [line for line in lines if "None" in line]
+    return [line for line in lines if not line.startswith("modelmill: warning: ")]
+
+
+def assert_nothing_half_made(mill: Mill, store: Path | None = None, dist: Path | None = None) -> None:
+    store, dist = store or mill.folder / "store", dist or mill.folder / "dist"
+    if (store / "tmp").exists():
+        assert not list((store / "tmp").iterdir())
+    assert not [path for path in store.rglob(".*") if path.is_file()]
+    for blob in store.glob("blobs/sha256/*"):
+        assert hashlib.sha256(blob.read_bytes()).hexdigest() == blob.name
+    assert not list(dist.rglob(".*"))
+    assert not list(mill.folder.glob(".build.lock*"))
+
+
+def assert_only_whole(dist: Path, undisturbed: dict[str, bytes]) -> None:
+    """Every artifact in a folder is as it should be, with all its files."""
+    release = dist / "words" / "1.0"
+    for target in release.iterdir() if release.exists() else ():
+        if target.is_dir():
+            name = f"words/1.0/{target.name}/"
+            found = {f"{name}{path.name}": path.read_bytes() for path in target.iterdir()}
+            assert found == {path: data for path, data in undisturbed.items() if path.startswith(name)}
+
+
+@pytest.fixture(scope="session")
+def undisturbed(letters_python: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What the build gives where nothing goes wrong."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    (folder / "words").mkdir()
+    (folder / "words" / "words.txt").write_text("to be or not to be\n")
+    mill = Mill(python=letters_python, folder=folder)
+    mill.write(BUILD)
+    assert mill.run("build").code == 0
+    return mill.files()

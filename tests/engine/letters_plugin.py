@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -37,7 +38,21 @@ memory.total_mib = 1024
 @dataclass(frozen=True)
 class Options:
     fault: Literal[
-        "none", "raise", "refuse", "crash", "hang", "garbage", "orphan", "nothing", "exit", "link", "sleep", "unsound"
+        "none",
+        "raise",
+        "refuse",
+        "crash",
+        "hang",
+        "garbage",
+        "orphan",
+        "nothing",
+        "exit",
+        "link",
+        "sleep",
+        "unsound",
+        "fill",
+        "limited",
+        "devour",
     ] = "none"
     repeat: int = 1
     megabytes: int = 0
@@ -73,8 +88,23 @@ def go_wrong(fault: str, job: Job[Options]) -> None:
             (job.out / "link").symlink_to("/etc/passwd")
 
 
+def exhaust(fault: str, job: Job[Options]) -> None:
+    match fault:
+        case "fill":
+            with (job.out / "ballast.bin").open("wb", buffering=0) as file:
+                for _ in range(1024):
+                    file.write(bytes(1 << 20))
+        case "limited":
+            resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+            bytes(2 << 30)
+        case "devour":
+            kept = [b"x" * (1 << 20) for _ in range(1024)]
+            raise RuntimeError(f"{len(kept)} MiB were to be had")
+
+
 def loud(job: Job[Options]) -> None:
     go_wrong(job.options.fault, job)
+    exhaust(job.options.fault, job)
     if job.options.fault == "nothing":
         return
     text = (job.source / "words.txt").read_text().upper() * job.options.repeat

@@ -10,6 +10,8 @@ import pytest
 
 from .conftest import BUILD, Mill
 
+pytestmark = pytest.mark.fault
+
 FAULTS = {
     "raise": (1, "shout upper (letters 1.0) failed: ZeroDivisionError: division by zero; log: "),
     "refuse": (2, "shout upper: words.txt: holds no words"),

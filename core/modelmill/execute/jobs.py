@@ -90,6 +90,13 @@ def _failure(child: Child, outcome: Mapping[str, Any], timeout: float | None) ->
     match outcome:
         case {"event": "refused", "message": message}:
             return ConvertError(f"{child.step.title}: {message}")
+        case {"event": "raised", "lacks": "memory"}:
+            return StepError(f"{who} ran out of memory; give it more, or run fewer --jobs; log: {log}")
+        case {"event": "raised", "lacks": "disk"}:
+            return StepError(
+                f"{who} ran out of room on the store's disk; make room, such as by `modelmill cache gc`, or "
+                f"name another place with --store; log: {log}"
+            )
         case {"event": "raised", "type": kind, "message": message}:
             return StepError(f"{who} failed: {kind}: {message}; log: {log}")
         case {"event": "died", "signal": number}:

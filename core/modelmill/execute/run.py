@@ -144,6 +144,10 @@ class _Loop:
             lock.release()
             self._fail(step, error)
             return
+        except OSError as error:
+            lock.release()
+            self._fail(step, StepError(f"{step.title} cannot be started: {error.strerror}"))
+            return
         except BaseException:
             lock.release()
             raise
@@ -220,6 +224,10 @@ def _check_disk(step: Step, root: Path) -> None:
     free = shutil.disk_usage(root).free
     if step.estimate.bytes_out > free:
         raise StepError(
-            f"{step.title} writes about {step.estimate.bytes_out / 2**20:,.0f} MiB, and {root} has "
-            f"{free / 2**20:,.0f} MiB free; make room (`modelmill cache prune`) or name another place with --store"
+            f"{step.title} writes about {_amount(step.estimate.bytes_out)}, and {root} has {_amount(free)} free; make "
+            "room, such as by `modelmill cache gc`, or name another place with --store"
         )
+
+
+def _amount(count: int) -> str:
+    return f"{count / 2**20:,.0f} MiB" if count >= 2**20 else f"{count:,} bytes"

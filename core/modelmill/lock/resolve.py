@@ -10,6 +10,7 @@ from modelmill.facts import decode_facts, encode_facts, parameters
 from modelmill.lock.records import LockedFile, LockedSource
 from modelmill.registry import Offer, Registry
 from modelmill.store import Store, Workspace
+from modelmill.store.filesystem import writing
 from modelmill.toolchain import package_digest
 from modelmill.tree import OutFile, tree
 from modelmill.types import Facts, Format, Location, Resolution, Source, SourceFile
@@ -98,11 +99,12 @@ class Resolver:
         if state.root is None:
             self._store.show((OutFile(path=f.path, mode=0o644, size=f.size, sha256=f.sha256) for f in files), folder)
             return
-        folder.mkdir(parents=True, exist_ok=True)
-        for file in files:
-            target = folder / file.path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.symlink_to((state.root / file.path).absolute())
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            for file in files:
+                target = folder / file.path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.symlink_to((state.root / file.path).absolute())
 
     def changed(self, state: SourceState, files: tuple[LockedFile, ...]) -> str | None:
         """The first file of a source in place that is no longer what was planned with."""

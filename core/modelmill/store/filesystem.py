@@ -8,28 +8,47 @@ import os
 import shutil
 import sys
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
+
+from modelmill.errors import StoreError
 
 _FICLONE = 0x40049409  # Linux ioctl: share the extents of another file (btrfs, xfs, bcachefs)
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What the system says when a disk, or a user's share of it, has no room left."""
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What the system says against writing there (a full disk, a read-only one) becomes a StoreError."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in FULL
+        advice = "make room, such as by `modelmill cache gc`" if full else "make it writable, or name another place"
+        raise StoreError(f"{path}: cannot be written ({error.strerror}); {advice}") from error
+
 
 def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
-    """Write a file so that a reader, or a crash, sees the old content or the new one."""
+    """Write a file so that a reader, or a crash, sees the old content or the new one. StoreError where it cannot."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    if durable:
-        sync_folder(path.parent)
+    with writing(path):
+        try:
+            with temporary.open("xb") as file:
+                file.write(data)
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):  # on a read-only disk it is not there, and cannot be looked for
+                temporary.unlink(missing_ok=True)
+            raise
+        if durable:
+            sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

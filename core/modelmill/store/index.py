@@ -1,11 +1,13 @@
 """Which digest a file had when it was last read, and whether its stat still vouches for that."""
 
+import contextlib
 import json
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from modelmill.errors import StoreError
 from modelmill.hashing import sha256_file
 from modelmill.store.filesystem import write_atomic
 
@@ -54,5 +56,6 @@ class StatIndex:
     def save(self) -> None:
         """Keep what was learnt, if anything was."""
         if self._changed:
-            write_atomic(self._path, json.dumps({"files": self._entries}).encode(), durable=False)
+            with contextlib.suppress(StoreError):  # on a full or read-only disk: what is lost can be read again
+                write_atomic(self._path, json.dumps({"files": self._entries}).encode(), durable=False)
             self._changed = False

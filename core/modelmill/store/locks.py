@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from modelmill.errors import StoreError
+from modelmill.store.filesystem import writing
 
 _POLL = 0.1
 
@@ -33,7 +34,7 @@ class Lock:
         without a name, and we try again on the new one.
         """
         while True:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            descriptor = _open(self._path)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
@@ -66,13 +67,13 @@ class Guard:
     def share(self) -> None:
         """Share the lock until this process ends; waits while somebody has it alone."""
         if self._shared is None:
-            self._shared = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._shared = _open(self._path)
             fcntl.flock(self._shared, fcntl.LOCK_SH)
 
     @contextmanager
     def alone(self, patience: float) -> Iterator[None]:
         """Have the lock alone. StoreError where others still share it after so many seconds."""
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = _open(self._path)
         try:
             deadline = time.monotonic() + patience
             while not _exclusive(descriptor):
@@ -85,6 +86,11 @@ class Guard:
             yield
         finally:
             os.close(descriptor)
+
+
+def _open(path: Path) -> int:
+    with writing(path):
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
 
 def _exclusive(descriptor: int) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 from modelmill.decode import DecodeError, decode, encode
 from modelmill.errors import StoreError
 from modelmill.hashing import sha256_file
-from modelmill.store.filesystem import link_or_symlink, sync_folder, write_atomic
+from modelmill.store.filesystem import link_or_symlink, sync_folder, write_atomic, writing
 from modelmill.store.index import StatIndex
 from modelmill.store.locks import Guard, Lock
 from modelmill.tree import OutFile
@@ -100,12 +100,13 @@ class Store:
 
     def adopt(self, path: Path, sha256: str, size: int) -> None:
         """Move a finished file, already brought to disk, into the store under its digest."""
-        if self.has_blob(sha256, size):
-            path.unlink()
-            return
-        path.chmod(0o444)
-        os.utime(path, ns=(_BLOB_TIME_NS, _BLOB_TIME_NS))
-        path.replace(self.blob(sha256))
+        with writing(self.blob(sha256)):
+            if self.has_blob(sha256, size):
+                path.unlink()
+                return
+            path.chmod(0o444)
+            os.utime(path, ns=(_BLOB_TIME_NS, _BLOB_TIME_NS))
+            path.replace(self.blob(sha256))
 
     def take_copy(self, path: Path, sha256: str, size: int) -> None:
         """Have a small file's bytes in the store too. StoreError if they are not what the digest says."""
@@ -114,7 +115,8 @@ class Store:
         workspace = self.workspace("copy")
         try:
             copy = workspace.out / "copy"
-            copy.write_bytes(path.read_bytes())
+            with writing(copy):
+                copy.write_bytes(path.read_bytes())
             if sha256_file(copy) != sha256:
                 raise StoreError(f"{path}: changed while it was read")
             self.adopt(copy, sha256, size)
@@ -160,7 +162,8 @@ class Store:
 
     def keep_facts(self, digest: str, facts: Mapping[str, Any]) -> None:
         """Keep facts, which can be read again: a cache."""
-        write_atomic(self.root / "facts" / f"{digest}.json", json.dumps(facts).encode(), durable=False)
+        with contextlib.suppress(StoreError):  # on a full or read-only disk: they are read again
+            write_atomic(self.root / "facts" / f"{digest}.json", json.dumps(facts).encode(), durable=False)
 
     def lock(self, key: str) -> Lock:
         """The lock that the builder of a key holds."""
@@ -177,8 +180,13 @@ class Store:
         if not lock.acquire():
             raise StoreError(f"{folder}: the lock of a new folder is taken")
         workspace = Workspace(folder=folder, lock=lock)
-        workspace.out.mkdir(parents=True)
-        workspace.scratch.mkdir()
+        try:
+            with writing(folder):
+                workspace.out.mkdir(parents=True)
+                workspace.scratch.mkdir()
+        except StoreError:
+            workspace.remove()
+            raise
         return workspace
 
     def sweep(self) -> int:
@@ -197,11 +205,12 @@ class Store:
 
     def show(self, files: Iterable[OutFile], folder: Path) -> None:
         """Lay blobs out as a folder for a step to read."""
-        folder.mkdir(parents=True, exist_ok=True)
-        for file in files:
-            target = folder / file.path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            link_or_symlink(self.blob(file.sha256), target)
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            for file in files:
+                target = folder / file.path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                link_or_symlink(self.blob(file.sha256), target)
 
     def verify(self, sha256: str) -> bool:
         """Read a blob again and say whether it is what its name says."""
