@@ -19,6 +19,9 @@ from modelmill_artifacts import canonical
 
 _HISTORY = 20
 """How many builds of a target are remembered; `cache prune --keep-last` can keep no more."""
+_FRESH = 3600.0
+"""Seconds in which the same use of the same results is not written down again: a build of a thousand targets
+that has nothing to do would write a thousand files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +166,9 @@ def _use(store: Store, plan: Plan, planned: PlannedTarget, build: Build, *, whol
         at=time.time(),
         whole=whole,
     )
+    last = known.uses[0] if known and known.uses else None
+    if last and (last.keys, last.blobs) == (now.keys, now.blobs) and last.whole and 0 <= now.at - last.at < _FRESH:
+        return
     earlier = [use for use in (known.uses if known else ()) if use.whole and (use.keys != now.keys or not whole)]
     _write(path, json.dumps(encode(Uses(file=file, target=target, uses=(now, *earlier[:_HISTORY])))).encode())
 

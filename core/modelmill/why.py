@@ -67,7 +67,7 @@ def _explain(prepared: Prepared, planned: PlannedTarget, todo: Work, release: Pa
     changed = {step.key for step in found.steps} if found else set(run)
     return Why(
         target=now.target,
-        to_run=tuple(plan.steps[key].title for key in run),
+        to_run=tuple(todo.steps[key].title for key in run),
         reasons=found,
         lost=tuple(plan.steps[key].title for key in run if key not in changed),
         artifact=state(store, release / now.target),
