@@ -37,15 +37,16 @@ class Tries(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Found:
     routes: list[tuple[Move, ...]]
-    refusals: dict[str, None]
+    refusals: dict[str, bool]
+    """Reasons, and whether one is of a maker that was asked for the target's own scheme."""
 
 
 def search(start: Facts, target: Target, makers: Makers, attempt: Tries) -> tuple[Move, ...]:
     """The one shortest route that nothing refuses.
 
     A longer route is never taken where a shorter one exists, no record is used twice in a route, and fused
-    records are not routes of their own. Raises PlanError where there is no route, with every reason why not,
-    or several, with their names.
+    records are not routes of their own. Raises PlanError where there is no route, with the reasons why not, or
+    several, with their names.
     """
     found = _Found(routes=[], refusals={})
     leading = _leading(makers, target.format)
@@ -113,13 +114,13 @@ def _extend(
     if _gives(offer) == target.format and target.scheme in offer.record.schemes:
         result = attempt(moves, kind, offer, target.scheme)
         if isinstance(result, Refusal):
-            found.refusals[result.reason] = None
+            found.refusals[result.reason] = True
         else:
             found.routes.append((*moves, result))
     if kind == "converter":
         result = attempt(moves, kind, offer, None)
         if isinstance(result, Refusal):
-            found.refusals[result.reason] = None
+            found.refusals.setdefault(result.reason, False)
         else:
             longer.append((*moves, result))
 
@@ -138,8 +139,10 @@ def _ambiguous(target: Target, routes: list[tuple[Move, ...]]) -> str:
     )
 
 
-def _impossible(start: Facts, target: Target, refusals: Mapping[str, None]) -> str:
-    reasons = [reason for reason in refusals if reason]
+def _impossible(start: Facts, target: Target, refusals: Mapping[str, bool]) -> str:
+    """What those say who could give the target's scheme at once; where there is none, what all say who could help."""
+    direct = any(refusals.values())
+    reasons = [reason for reason, of_scheme in refusals.items() if of_scheme or not direct]
     if reasons:
         return f"target {target.name!r}: " + "; ".join(reasons)
     return (
