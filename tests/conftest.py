@@ -1,13 +1,29 @@
 """What all tests share: golden files, rewritten on request; the real model, and the tools to compare with."""
 
+from collections import Counter
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 
 import pytest
+from _pytest.terminal import TerminalReporter
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-goldens", action="store_true", help="write golden files instead of comparing")
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
+    """Say what tests counted (`record_property("faults injected", 3)`), summed over all of them.
+
+    Properties travel with the reports, so that the sums are right however many processes ran the tests.
+    """
+    totals: Counter[str] = Counter()
+    for report in chain.from_iterable(terminalreporter.stats.values()):
+        if getattr(report, "when", None) == "teardown":
+            totals.update({name: value for name, value in report.user_properties if isinstance(value, int)})
+    for name, total in sorted(totals.items()):
+        terminalreporter.write_line(f"{name}: {total:,}")
 
 
 @pytest.fixture

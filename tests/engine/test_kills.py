@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -20,7 +21,9 @@ SLOW = BUILD.replace('format = "loud"', 'format = "loud"\noptions = { megabytes 
 
 
 @pytest.mark.kills
-def test_after_a_kill_at_any_instant_the_next_build_is_as_if_nothing_had_been(mill: Mill) -> None:
+def test_after_a_kill_at_any_instant_the_next_build_is_as_if_nothing_had_been(
+    mill: Mill, record_property: Callable[[str, object], None]
+) -> None:
     mill.write(SLOW)
     started = time.monotonic()
     assert mill.run("build").code == 0
@@ -38,7 +41,8 @@ def test_after_a_kill_at_any_instant_the_next_build_is_as_if_nothing_had_been(mi
         assert mill.files() == undisturbed, (seed, number)
         assert store_is_clean(mill), (seed, number)
         assert not running_steps(mill), (seed, number)
-    print(f"{KILLS} kills (seed {seed}), {interrupted} of them before the build had ended")
+    record_property("builds killed at random instants", KILLS)
+    record_property("of them before they had ended", interrupted)
     assert interrupted > KILLS // 3
 
 

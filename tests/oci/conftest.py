@@ -42,21 +42,11 @@ def registry(tmp_path: Path) -> Iterator[RegistryServer]:
         yield server
 
 
-INJECTED = pytest.StashKey[int]()
-
-
 @pytest.fixture
 def proxy(registry: RegistryServer, request: pytest.FixtureRequest) -> Iterator[FaultProxy]:
     with fault_proxy(registry.port) as running:
         yield running
-    stash = request.config.stash
-    stash[INJECTED] = stash.get(INJECTED, 0) + running.injected
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say how many faults the registries' clients were put through."""
-    if count := config.stash.get(INJECTED, 0):
-        terminalreporter.write_line(f"registry faults injected: {count}")
+    request.node.user_properties.append(("faults injected between client and registry", running.injected))
 
 
 @pytest.fixture
