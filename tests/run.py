@@ -25,7 +25,7 @@ CHECKS: dict[str, Sequence[str]] = {
     "format": ("-m", "ruff", "format", "--check", "."),
     "types": ("-m", "mypy"),
     "layers": ("-c", "from importlinter.cli import lint_imports_command as run; run()"),
-    "tests": ("-m", "pytest"),
+    "tests": ("-m", "pytest", "-n", "2", "--dist", "loadfile"),
 }
 
 

@@ -1,7 +1,8 @@
 """What hardware profiles have to keep to: a suite that a plugin's tests subclass."""
 
 import importlib
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import pytest
 
@@ -24,18 +25,21 @@ class HardwareSuite:
             offers: list[HardwareProfile] = list(importlib.import_module(cls.plugin).modelmill_hardware())
             metafunc.parametrize("profile", offers, ids=[offer.name for offer in offers])
 
-    def test_profile_is_sound(self, profile: HardwareProfile) -> None:
+    def fields(self, profile: HardwareProfile) -> Mapping[str, Any]:
+        """The profile's fields; it may inherit from any profile of its plugin or of another that is installed."""
         installed = registry.load().hardware
         texts = {name: installed[name].record.toml for name in installed}
         own = {offer.name: offer.toml for offer in importlib.import_module(self.plugin).modelmill_hardware()}
-        fields = load_profile(profile.name, {**texts, **own}).fields
-        assert fields["description"]
+        return load_profile(profile.name, {**texts, **own}).fields
+
+    def test_profile_is_sound(self, profile: HardwareProfile) -> None:
+        assert self.fields(profile)["description"]
 
     def test_name_can_stand_in_a_path(self, profile: HardwareProfile) -> None:
         assert plugins.legal(profile.name), f"{profile.name!r}: lower-case letters, digits, dots and hyphens only"
 
     def test_figures_say_where_they_come_from(self, profile: HardwareProfile) -> None:
-        fields = load_profile(profile.name, {profile.name: profile.toml}).fields
+        fields = self.fields(profile)
         tables = {name.split(".")[0] for name, value in fields.items() if type(value) in (int, float) and value} - {
             "workload"
         }

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import subprocess
 import tempfile
 import time
@@ -67,7 +68,8 @@ def podman(folder: Path) -> Iterator[Engine]:
     program("runc")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "containers.conf").write_text(
-        '[containers]\ndefault_ulimits = ["nofile=1024:20000","nproc=1024:30000"]\n'
+        f'[containers]\ndefault_ulimits = ["nofile=1024:{_hard(resource.RLIMIT_NOFILE)}",'
+        f'"nproc=1024:{_hard(resource.RLIMIT_NPROC)}"]\n'
         '[engine]\nruntime = "runc"\nevents_logger = "file"\ncgroup_manager = "cgroupfs"\n'
     )
     command = [client, "--root", str(folder / "root"), "--runroot", tempfile.mkdtemp(prefix="podman-", dir="/run")]
@@ -81,3 +83,9 @@ def podman(folder: Path) -> Iterator[Engine]:
         yield engine
     finally:
         engine.run("rm", "-af", check=False)
+
+
+def _hard(limit: int) -> int:
+    """The hard limit that this process may pass on: a container engine without privileges cannot raise it."""
+    _, hard = resource.getrlimit(limit)
+    return 30000 if hard == resource.RLIM_INFINITY else min(hard, 30000)
