@@ -78,7 +78,7 @@ def state(store: Store, folder: Path) -> Literal["whole", "changed", "missing"]:
 
 def _memory(store: Store, folder: Path) -> Path:
     """The file that remembers how an artifact's folder was made."""
-    return store.root / "dist" / f"{canonical.sha256(str(folder.absolute()))}.json"
+    return store.root / "dist" / f"{canonical.sha256(os.fsencode(folder.absolute()).hex())}.json"
 
 
 def _take(blob: Path, target: Path, mode: int, *, link: bool) -> None:

@@ -1,6 +1,7 @@
 """What each target's last builds were made of: kept in the store, beside the results."""
 
 import json
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -183,7 +184,7 @@ def _keep_listings(store: Store, step: Step) -> None:
 
 
 def _path(store: Store, folder: str, file: str, target: str) -> Path:
-    return store.root / folder / f"{canonical.sha256([file, target])}.json"
+    return store.root / folder / f"{canonical.sha256([os.fsencode(file).hex(), target])}.json"
 
 
 def _write(path: Path, data: bytes) -> None:
