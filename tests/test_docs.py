@@ -168,7 +168,7 @@ def test_every_build_file_shown_can_be_planned(path: Path, text: str, tmp_path: 
         (tmp_path / "more-bits.toml").write_text(recipe)
     (tmp_path / "build.toml").write_text(text)
     told = follow("modelmill plan --all", Path(sys.executable), tmp_path)
-    assert f"{len(tomllib.loads(text)['target'])} targets" in told
+    assert f"{len(tomllib.loads(text)['target'])} target" in told
 
 
 def test_the_first_build_of_the_tutorial_is_verified(tmp_path: Path) -> None:

@@ -90,7 +90,8 @@ def _source(state: SourceState) -> dict[str, Any]:
     return {
         "name": locked.name,
         "uri": locked.uri,
-        "revision": locked.revision,
+        # What lies in place has its content as its revision, and the files say more of that.
+        "revision": None if state.root is not None else locked.revision,
         "licence": locked.licence,
         "files": {file.path: file.sha256 for file in locked.files},
     }
