@@ -57,6 +57,15 @@ def dockerd(folder: Path, driver: str = "overlay2") -> Iterator[Engine]:
     finally:
         process.terminate()
         process.wait(30)
+        _unmount(folder)
+
+
+def _unmount(folder: Path) -> None:
+    """Undo the mounts that an engine leaves below its folder (its network namespace), which nobody could remove."""
+    for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
+        place = line.split()[1]
+        if place.startswith(f"{folder}/"):
+            subprocess.run(["umount", "--lazy", place], check=False, capture_output=True)
 
 
 @contextlib.contextmanager
@@ -83,6 +92,7 @@ def podman(folder: Path) -> Iterator[Engine]:
         yield engine
     finally:
         engine.run("rm", "-af", check=False)
+        _unmount(folder)
 
 
 def _hard(limit: int) -> int:
