@@ -43,17 +43,24 @@ def describe(
     return whole
 
 
-def publish_index(folder: Path, targets: Iterable[str], signer: Signer | None) -> Release:
-    """Write the index over a release's finished artifacts, one folder for each target, and its signature.
+def index_files(folder: Path, targets: Iterable[str], signer: Signer | None) -> tuple[Release, bytes, bytes | None]:
+    """The index over a release's finished artifacts, one folder for each target; its bytes, and its signature's.
 
-    Raises ArtifactError for an artifact that is not finished and for two that differ in name or version.
+    Writes nothing. Raises ArtifactError for an artifact that is not finished and for two that differ in name or
+    version.
     """
     found = release.index(folder, targets)
     data = release.dump(found)
+    return found, data, None if signer is None else sign_statement(IN_TOTO, release.payload(found, data), signer)
+
+
+def publish_index(folder: Path, targets: Iterable[str], signer: Signer | None) -> Release:
+    """Write the index over a release's finished artifacts and its signature; raises as `index_files` does."""
+    found, data, signature = index_files(folder, targets, signer)
     (folder / RELEASE).write_bytes(data)
     (folder / RELEASE_SIGNATURE).unlink(missing_ok=True)
-    if signer is not None:
-        (folder / RELEASE_SIGNATURE).write_bytes(sign_statement(IN_TOTO, release.payload(found, data), signer))
+    if signature is not None:
+        (folder / RELEASE_SIGNATURE).write_bytes(signature)
     return found
 
 

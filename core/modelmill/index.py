@@ -5,10 +5,10 @@ from pathlib import Path
 
 from modelmill.config import Build
 from modelmill.store.filesystem import write_atomic
-from modelmill_artifacts import release
 from modelmill_artifacts.manifest import MANIFEST
+from modelmill_artifacts.package import index_files
 from modelmill_artifacts.release import RELEASE, RELEASE_SIGNATURE
-from modelmill_artifacts.signature import IN_TOTO, Signer, sign_statement
+from modelmill_artifacts.signature import Signer
 
 
 def withdraw(folder: Path) -> None:
@@ -23,10 +23,8 @@ def write_index(build: Build, folder: Path, signer: Signer | None, warn: Callabl
     for path in sorted(folder.iterdir()):
         if path.is_dir() and path.name not in build.targets and not path.name.startswith("."):
             warn(f"{path} is of no target of {build.path.name}; remove it, or `modelmill verify` refuses the release")
-    found = release.index(folder, targets)
-    data = release.dump(found)
-    if signer is not None:
-        signature = sign_statement(IN_TOTO, release.payload(found, data), signer)
+    _, data, signature = index_files(folder, targets, signer)
+    if signature is not None:
         _write(folder / RELEASE_SIGNATURE, signature)
     else:
         (folder / RELEASE_SIGNATURE).unlink(missing_ok=True)
