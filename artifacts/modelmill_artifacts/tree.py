@@ -1,19 +1,13 @@
 """The files that a folder holds, found without following a link, and their digests."""
 
-import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 from modelmill_artifacts.errors import ArtifactError
+from modelmill_artifacts.hashing import Progress, sha256_descriptor
 from modelmill_artifacts.manifest import File, Manifest
-
-Progress = Callable[[int], None]
-"""Called with the number of bytes that were hashed since the last call, from any thread."""
-
-_BLOCK = 1 << 17
-"""Bytes read at once: what stays in a core's own cache until it is hashed."""
 
 
 def listing(folder: Path) -> dict[str, int]:
@@ -67,16 +61,12 @@ def compare(folder: Path, wanted: Mapping[str, int], unlisted: set[str], found: 
 
 
 def sha256(path: Path, progress: Progress | None = None) -> str:
-    """The hexadecimal sha256 of a file, read once from front to back in constant memory."""
-    digest = hashlib.sha256()
-    buffer = memoryview(bytearray(_BLOCK))
+    """The hexadecimal sha256 of a file that is no link; OSError for a link."""
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
-        while count := file.readinto(buffer):
-            digest.update(buffer[:count])
-            if progress is not None:
-                progress(count)
-    return digest.hexdigest()
+    try:
+        return sha256_descriptor(descriptor, progress)
+    finally:
+        os.close(descriptor)
 
 
 def digests(

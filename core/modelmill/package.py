@@ -6,26 +6,27 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from modelmill.config import Build, read
+from modelmill.config import Build
 from modelmill.decode import DecodeError, decode, suggestion
 from modelmill.errors import ConfigError, ModelmillError, PluginError
 from modelmill.fit import fit
 from modelmill.hardware import load_profile
-from modelmill.registry import Offer, Registry, load
+from modelmill.registry import Offer, Registry
 from modelmill.types import Hardware, PackageJob, Packager
 from modelmill_artifacts import manifest
 
 
-def packagers(verb: str, form: str, file: Path) -> tuple[Offer[Packager[Any]], Build]:
-    """The packager of this name that a verb offers, and the build. ConfigError lists what there is."""
-    build, registry = read(file), load()
+def packager(registry: Registry, verb: str, form: str) -> Offer[Packager[Any]]:
+    """The packager of this name that a verb offers. ConfigError lists what there is."""
     known = {name for name in registry.packagers if registry.packagers[name].record.verb == verb}
     if form not in known:
         raise ConfigError(f"nothing can {verb} as {form!r}; {suggestion(form, known)}")
-    return registry.packagers[form], build
+    return registry.packagers[form]
 
 
-def package_target(offer: Offer[Packager[Any]], build: Build, target: str, dist: Path | None, folder: Path) -> None:
+def package_target(
+    registry: Registry, offer: Offer[Packager[Any]], build: Build, target: str, dist: Path | None, folder: Path
+) -> None:
     """Write the package of a target's artifact into `folder`, which appears whole or not at all."""
     if target not in build.targets:
         raise ConfigError(f"{build.path.name}: there is no target {target!r}; {suggestion(target, build.targets)}")
@@ -42,7 +43,6 @@ def package_target(offer: Offer[Packager[Any]], build: Build, target: str, dist:
         shutil.rmtree(folder)
     temporary = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
     temporary.mkdir(parents=True)
-    registry = load()
     texts = {name: registry.hardware[name].record.toml for name in registry.hardware}
     hardware = load_profile(build.targets[target].hardware, texts)
     job = PackageJob(

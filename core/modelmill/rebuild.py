@@ -9,7 +9,6 @@ from typing import Literal
 from modelmill.compare import tensors
 from modelmill.errors import ConfigError, ConvertError, ModelmillError
 from modelmill.execute import Event, Settings
-from modelmill.hashing import sha256_file
 from modelmill.lock import read_lock
 from modelmill.make import Made, make
 from modelmill.prepare import LOCK, Prepared, prepare
@@ -17,6 +16,7 @@ from modelmill.registry import Offer
 from modelmill.store import Store
 from modelmill.types import Format
 from modelmill_artifacts import manifest
+from modelmill_artifacts.hashing import sha256_file
 
 _SIGNED = (manifest.PROVENANCE, manifest.SIGNATURE)
 """Files that hold signatures: those of some hardware keys differ each time, over the same content."""

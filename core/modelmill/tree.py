@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelmill.errors import ConvertError
-from modelmill.hashing import sha256_descriptor
+from modelmill_artifacts.hashing import sha256_descriptor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,9 @@ from typing import Any
 import click
 
 from modelmill.cli import options, show
-from modelmill.package import package_target, packagers
+from modelmill.config import read
+from modelmill.package import package_target, packager
+from modelmill.registry import load as load_registry
 
 
 @click.command()
@@ -45,14 +47,15 @@ def run(
     as_json: bool,
 ) -> None:
     """Package with one of the packagers of a verb, and tell where."""
-    offer, build = packagers(verb, form, file)
+    build, registry = read(file), load_registry()
+    offer = packager(registry, verb, form)
     with tempfile.TemporaryDirectory(prefix="modelmill-") as scratch:
         folder = output
         if folder is None:
             base = dist or build.path.absolute().parent / "dist"
             name = f"{build.project.name}-{build.project.version}-{target}-{form}"
             folder = Path(scratch) / "package" if load else base / "packages" / name
-        package_target(offer, build, target, dist, folder)
+        package_target(registry, offer, build, target, dist, folder)
         if load:
             if offer.record.load is None:
                 raise click.UsageError(f"{form} cannot be loaded into an engine")

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from modelmill.errors import StoreError
-from modelmill.hashing import sha256_file
 from modelmill.store.filesystem import write_atomic
+from modelmill_artifacts.hashing import sha256_file
 
 _RACY_NS = 2_000_000_000
 """A file that changed this shortly before it was read may have changed again within one tick of its clock (2 s on

@@ -13,11 +13,11 @@ from typing import Any
 
 from modelmill.decode import DecodeError, decode, encode
 from modelmill.errors import StoreError
-from modelmill.hashing import sha256_file
 from modelmill.store.filesystem import link_or_symlink, sync_folder, write_atomic, writing
 from modelmill.store.index import StatIndex
 from modelmill.store.locks import Guard, Lock
 from modelmill.tree import OutFile
+from modelmill_artifacts.hashing import sha256_file
 
 _BLOB_TIME_NS = 946_684_800_000_000_000
 """Every blob's mtime (2000-01-01): whoever writes to one by accident moves it, and stat alone shows it."""
