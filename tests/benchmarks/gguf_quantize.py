@@ -1,19 +1,22 @@
 """Quantizing a GGUF model, and going to it from a checkpoint in one step, side by side with llama.cpp.
 
-    python tests/benchmarks/gguf_quantize.py FOLDER [--schemes Q4_K_M …] [--threads 2] [--all]
+    python tests/benchmarks/gguf_quantize.py FOLDER [--schemes Q4_K_M …] [--threads 2] [--all [--imatrix FOLDER]]
 
 FOLDER is a Hugging Face checkpoint. Each measurement is a process of its own, after one that warms the file cache;
 wall seconds and peak resident memory are the process's, imports included. Files are compared byte for byte. With
---all every scheme is compared, those that need an importance matrix with one of ones.
+--all, files of every scheme (or of --schemes) are compared and nothing is measured, without an importance matrix and
+with one: the file in --imatrix, else one that is made from examples/calibration with llama.cpp.
 """
 
 import argparse
 import filecmp
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +24,9 @@ from pathlib import Path
 from typing import Any
 
 PARTS = Path(__file__).resolve().parent.parent / "parts"
-NEED_IMATRIX = frozenset({"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M", "IQ3_XXS", "IQ3_XS", "Q2_K_S"})
+CALIBRATION = PARTS.parent.parent / "examples" / "calibration"
+EQUAL, REFUSED, DIFFERENT = "equal", "refused by both", "DIFFERENT"
+MEASURED = ("Q8_0", "Q4_0", "Q4_K_M", "Q6_K")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,17 +41,18 @@ def main() -> None:
     """Measure and compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("--schemes", nargs="+", default=["Q8_0", "Q4_0", "Q4_K_M", "Q6_K"])
+    parser.add_argument("--schemes", nargs="+")
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--all", action="store_true", help="compare every scheme, without measuring")
+    parser.add_argument("--imatrix", type=Path, help="a folder with an importance matrix of the model, for --all")
     parser.add_argument("--scratch", type=Path)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=given.scratch) as scratch:
         if given.all:
-            compare_all(given.checkpoint, Path(scratch), given.threads)
+            compare_all(given.checkpoint, Path(scratch), given.schemes, given.threads, given.imatrix)
         else:
-            measure(given.checkpoint, Path(scratch), given.schemes, given.threads, given.repeat)
+            measure(given.checkpoint, Path(scratch), given.schemes or list(MEASURED), given.threads, given.repeat)
 
 
 def measure(checkpoint: Path, scratch: Path, schemes: list[str], threads: int, repeat: int) -> None:
@@ -71,29 +77,40 @@ def measure(checkpoint: Path, scratch: Path, schemes: list[str], threads: int, r
         )
 
 
-def compare_all(checkpoint: Path, scratch: Path, threads: int) -> None:
-    """Compare every scheme's file with llama.cpp's; exit with 1 where one differs."""
+def compare_all(checkpoint: Path, scratch: Path, schemes: list[str] | None, threads: int, imatrix: Path | None) -> None:
+    """Compare schemes' files with llama.cpp's; exit with 1 where one differs."""
     from modelmill_gguf.quantize_policy import SCHEMES
 
     source = convert(checkpoint, scratch / "converted", threads)
-    imatrix = ones(source, scratch / "imatrix")
-    differing = []
-    for scheme in SCHEMES:
-        given = imatrix if scheme in NEED_IMATRIX else None
-        ours = run(
-            "quantize", str(source.parent), str(scratch / "ours"), scheme, str(threads), *([given] if given else [])
-        )
-        theirs = run("peer", str(source), str(scratch / "theirs"), scheme, str(threads), *([given] if given else []))
-        same = filecmp.cmp(scratch / "ours" / "model.gguf", scratch / "theirs" / "model.gguf", shallow=False)
-        print(
-            f"{scheme:10} {'equal' if same else 'DIFFERENT'} {ours.seconds:6.1f} s {theirs.seconds:6.1f} s", flush=True
-        )
-        for folder in ("ours", "theirs"):
-            (scratch / folder / "model.gguf").unlink()
-            (scratch / folder).rmdir()
-        differing += [] if same else [scheme]
-    print(f"{len(SCHEMES) - len(differing)} of {len(SCHEMES)} schemes equal llama.cpp's files")
-    sys.exit(bool(differing))
+    if imatrix is None:
+        imatrix = scratch / "imatrix"
+        run("imatrix", str(source.parent), str(imatrix), "gguf", str(threads))
+    ways: dict[str, list[str]] = {"without": [], "with": [str(imatrix)]}
+    counts: Counter[tuple[str, str]] = Counter()
+    for scheme in schemes or SCHEMES:
+        for way, given in ways.items():
+            verdict = compare(source, scratch / f"{scheme}-{way}", scheme, str(threads), *given)
+            counts[way, verdict] += 1
+            print(f"{scheme:10} {way:7} imatrix: {verdict}", flush=True)
+    for way in ways:
+        found = ", ".join(f"{counts[way, verdict]} {verdict}" for verdict in (EQUAL, REFUSED, DIFFERENT))
+        print(f"{way} an importance matrix, of {len(schemes or SCHEMES)} schemes: {found}")
+    sys.exit(any(counts[way, DIFFERENT] for way in ways))
+
+
+def compare(source: Path, scratch: Path, scheme: str, threads: str, *imatrix: str) -> str:
+    """Whether both write the same file, or both refuse."""
+    scratch.mkdir()
+    done = [
+        attempt("quantize", str(source.parent), str(scratch / "ours"), scheme, threads, *imatrix),
+        attempt("peer", str(source), str(scratch / "theirs"), scheme, threads, *imatrix),
+    ]
+    files = (scratch / "ours" / "model.gguf", scratch / "theirs" / "model.gguf")
+    same = all(done) and filecmp.cmp(*files, shallow=False)
+    shutil.rmtree(scratch)
+    if not any(done):
+        return REFUSED
+    return EQUAL if same else DIFFERENT
 
 
 def best(work: Callable[[Path], tuple[Cost, Path]], scratch: Path, repeat: int) -> Cost:
@@ -122,7 +139,15 @@ def convert(checkpoint: Path, out: Path, threads: int) -> Path:
 
 
 def run(*arguments: str) -> Cost:
-    """This file's child with these arguments, and what it took."""
+    """This file's child with these arguments, and what it took; ends this program where that fails."""
+    cost = attempt(*arguments)
+    if cost is None:
+        sys.exit(f"{' '.join(arguments)} failed")
+    return cost
+
+
+def attempt(*arguments: str) -> Cost | None:
+    """The same; None where the child fails."""
     path = os.pathsep.join([str(PARTS), os.environ.get("PYTHONPATH", "")])
     started = time.perf_counter()
     process = subprocess.Popen(
@@ -134,27 +159,8 @@ def run(*arguments: str) -> Cost:
     seconds = time.perf_counter() - started
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        sys.exit(f"{' '.join(arguments)} failed")
+        return None
     return Cost(seconds=seconds, megabytes=usage.ru_maxrss / (1024 if sys.platform == "linux" else 1024**2))
-
-
-def ones(source: Path, folder: Path) -> str:
-    """An importance matrix that calls every column of every matrix equally important."""
-    import numpy as np
-
-    sys.path.insert(0, str(PARTS))
-    from gguf_parts import tiny
-
-    from modelmill_gguf.header import read_header
-
-    folder.mkdir()
-    values = {
-        info.name: np.ones(info.shape[-1], np.float32)
-        for info in read_header(source).tensors
-        if len(info.shape) > 1 and info.name.startswith("blk.")
-    }
-    tiny.write_imatrix(folder / "imatrix.gguf", values, dataset="ones")
-    return str(folder)
 
 
 def child(kind: str, source: str, out: str, scheme: str, threads: str, imatrix: str | None = None) -> None:
@@ -165,9 +171,14 @@ def child(kind: str, source: str, out: str, scheme: str, threads: str, imatrix: 
     from modelmill import Job, Limits
     from modelmill_gguf import offers
     from modelmill_gguf.fused_record import FUSED
+    from modelmill_gguf.imatrix_record import MAKE_IMATRIX, ImatrixOptions
     from modelmill_gguf.quantize_record import QUANTIZER
 
-    record: Any = {"convert": offers.FROM_HUGGINGFACE, "quantize": QUANTIZER, "fused": FUSED}[kind]
+    records = {"convert": offers.FROM_HUGGINGFACE, "quantize": QUANTIZER, "fused": FUSED, "imatrix": MAKE_IMATRIX}
+    record: Any = records[kind]
+    options, inputs = record.options(), {"imatrix": Path(imatrix)} if imatrix else {}
+    if kind == "imatrix":
+        options, inputs = ImatrixOptions(chunks=8), {"calibration": CALIBRATION}
     Path(out).mkdir()
     if kind == "convert":
         from modelmill.checkpoint import facts
@@ -176,14 +187,13 @@ def child(kind: str, source: str, out: str, scheme: str, threads: str, imatrix: 
         scheme = lossless_scheme(facts(Path(source)))
     with tempfile.TemporaryDirectory() as scratch:
         limits = Limits(threads=int(threads), scratch=Path(scratch))
-        inputs = {"imatrix": Path(imatrix)} if imatrix else {}
         record.run(
             Job(
                 source=Path(source),
                 inputs=inputs,
                 out=Path(out),
                 scheme=scheme,
-                options=record.options(),
+                options=options,
                 hardware=None,
                 limits=limits,
             )
