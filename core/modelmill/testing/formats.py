@@ -14,17 +14,17 @@ from modelmill.errors import ConvertError
 from modelmill.facts import decode_facts, encode_facts
 from modelmill.testing import plugins
 from modelmill.testing.folders import damaged, snapshot
+from modelmill.testing.suite import Suite
 from modelmill.types import Format
 
 FLIPS = 50
 """How many bits anywhere in a file are flipped, one at a time, to see that nothing but ConvertError comes of it."""
 
 
-class FormatSuite:
+class FormatSuite(Suite):
     """Subclass it, name the plugin and the format, say how to make a sample, and which of its bytes are structure."""
 
-    plugin: ClassVar[str]
-    """The plugin's import package, such as `modelmill_gguf`."""
+    hook: ClassVar[str] = "formats"
     name: ClassVar[str]
     """The format's name."""
     reads_values: ClassVar[bool] = True

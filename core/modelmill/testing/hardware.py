@@ -1,7 +1,7 @@
 """What hardware profiles have to keep to: a suite that a plugin's tests subclass."""
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import pytest
@@ -9,14 +9,19 @@ import pytest
 from modelmill import registry
 from modelmill.hardware import load_profile
 from modelmill.testing import plugins
+from modelmill.testing.suite import Suite
 from modelmill.types import HardwareProfile
 
 
-class HardwareSuite:
+class HardwareSuite(Suite):
     """Subclass it and name the plugin: every profile that it offers is tried."""
 
-    plugin: ClassVar[str]
-    """The plugin's import package."""
+    hook: ClassVar[str] = "hardware"
+
+    @classmethod
+    def names(cls) -> Iterator[str]:
+        """The names of the plugin's profiles."""
+        yield from (offer.name for offer in plugins.offers(cls.plugin, "modelmill_hardware"))
 
     @classmethod
     def pytest_generate_tests(cls, metafunc: pytest.Metafunc) -> None:

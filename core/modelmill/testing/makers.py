@@ -1,31 +1,31 @@
 """What every converter and quantizer has to keep to: suites that a plugin's tests subclass."""
 
-import itertools
 import json
+import os
+import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
 from modelmill.decode import DecodeError, decode
-from modelmill.facts import decode_facts, encode_facts
+from modelmill.facts import encode_facts
 from modelmill.step import decode_job, encode_job
 from modelmill.testing import plugins
+from modelmill.testing.bench import Bench, Run
 from modelmill.testing.folders import contents, copy_matching, damaged, snapshot
-from modelmill.testing.steps import Outcome, Surroundings, run_step
-from modelmill.types import Estimate, Facts, Format, Hardware, Job, Limits, Maker, Outlook, Refusal
+from modelmill.testing.kills import kill_a_build, leftovers, results
+from modelmill.testing.planned import plan_again
+from modelmill.testing.steps import Surroundings
+from modelmill.testing.suite import Suite
+from modelmill.types import Estimate, Facts, Hardware, Refusal
 
-HEAVY = frozenset(
-    {"ggml", "gguf", "huggingface_hub", "jax", "mlx", "numpy", "onnx", "onnxruntime", "sentencepiece"}
-    | {"tensorflow", "tokenizers", "torch", "transformers"}
-)
-"""Modules that a plugin may not pull in where the engine looks."""
 INTERPRETER_MEMORY = 512 << 20
 """Bytes that Python and a model tool's libraries take by themselves; an estimate is about the model."""
 OTHER_ENVIRONMENT = {
@@ -39,89 +39,9 @@ OTHER_ENVIRONMENT = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """One run of the record: how it ended, and the folder of its result."""
-
-    outcome: Outcome
-    out: Path
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bench:
-    """What the tests of one suite share: the record, its source, the facts, and the results made so far."""
-
-    module: str
-    kind: str
-    maker: Maker[Any]
-    root: Path
-    source: Path
-    inputs: Mapping[str, Path]
-    facts: Facts
-    input_facts: Mapping[str, Facts]
-    options: Mapping[str, Any]
-    hardware: Hardware | None
-    counter: Iterator[int] = field(default_factory=itertools.count)
-    done: dict[str, Run] = field(default_factory=dict)
-
-    def outlook(self, scheme: str | None, options: Mapping[str, Any] | None = None) -> Outlook[Any]:
-        """What `infer` and `estimate` are given for a scheme."""
-        return Outlook(
-            facts=self.facts,
-            scheme=scheme,
-            options=decode(self.maker.options, {**self.options, **(options or {})}),
-            inputs=self.input_facts,
-            hardware=self.hardware,
-        )
-
-    def job(
-        self, scheme: str, *, options: Mapping[str, Any] | None = None, source: Path | None = None, threads: int = 1
-    ) -> Job[Any]:
-        """A job in fresh folders."""
-        folder = self.root / f"run-{next(self.counter)}"
-        for name in ("out", "scratch"):
-            (folder / name).mkdir(parents=True)
-        return Job(
-            source=source or self.source,
-            inputs=self.inputs,
-            out=folder / "out",
-            scheme=scheme,
-            options=decode(self.maker.options, {**self.options, **(options or {})}),
-            hardware=self.hardware,
-            limits=Limits(threads=threads, scratch=folder / "scratch"),
-        )
-
-    def run(self, job: Job[Any], surroundings: Surroundings | None = None) -> Run:
-        """Run a job in a child process."""
-        outcome = run_step(self.module, self.kind, self.maker.name, job, surroundings=surroundings)
-        return Run(outcome=outcome, out=job.out)
-
-    def result(self, scheme: str) -> Run:
-        """The result for a scheme, made once; a run that does not end well fails the test with the step's log."""
-        if scheme not in self.done:
-            run = self.run(self.job(scheme))
-            if run.outcome.event != "done":
-                pytest.fail(f"{scheme}: {run.outcome.event}: {run.outcome.message}\n{run.outcome.log}")
-            self.done[scheme] = run
-        return self.done[scheme]
-
-    def admitted(self) -> str:
-        """The first scheme that `infer` does not refuse for this source."""
-        for scheme in self.maker.schemes:
-            if isinstance(self.maker.infer(self.outlook(scheme)), Facts):
-                return scheme
-        pytest.fail(f"{self.maker.name} refuses every one of its schemes for the suite's source")
-
-    def gives(self) -> Format:
-        """The format of what comes out."""
-        return plugins.owner(self.module, self.maker.gives)  # type: ignore[attr-defined]
-
-
-class MakerSuite:
+class MakerSuite(Suite):
     """What converters and quantizers have in common. Subclass ConverterSuite or QuantizerSuite instead."""
 
-    plugin: ClassVar[str]
-    """The plugin's import package, such as `modelmill_gguf`."""
     name: ClassVar[str]
     """The record's name."""
     kind: ClassVar[str]
@@ -133,6 +53,10 @@ class MakerSuite:
     """The estimate of the bytes written is right within this factor (and 64 KiB, for headers)."""
     memory_factor: ClassVar[float] = 2.0
     """The memory at the peak is at most the estimate by this factor (and what Python and its libraries take)."""
+    timeout: ClassVar[float] = 300
+    """Seconds after which a run counts as hung."""
+    kills: ClassVar[int] = 2
+    """How often a step is killed, each time at another instant."""
 
     def make_source(self, folder: Path) -> None:
         """Put a small source of the right format into an empty folder."""
@@ -179,28 +103,24 @@ class MakerSuite:
             },
             options=cls.options,
             hardware=Hardware(fields=dict(cls.hardware)) if maker.uses_hardware else None,
+            timeout=cls.timeout,
         )
 
     def test_record_says_what_it_is(self, bench: Bench) -> None:
         maker = bench.maker
-        assert maker.schemes, "a record needs at least one scheme"
-        assert len(set(maker.schemes)) == len(maker.schemes), "a scheme is listed twice"
-        assert set(maker.schemes) <= set(bench.gives().schemes), "a scheme is unknown to the owner of the format"
+        assert maker.schemes, f"{bench}: needs at least one scheme"
+        assert len(set(maker.schemes)) == len(maker.schemes), f"{bench}: a scheme is listed twice"
+        unknown = sorted(set(maker.schemes) - set(bench.gives().schemes))
+        assert unknown == [], f"{bench}: gives {', '.join(unknown)}, which the owner of the format does not know"
         assert set(bench.inputs) >= {name for name, item in maker.inputs.items() if item.required}
-        hash(decode(maker.options, self.options)), "options are a frozen dataclass of plain values"
-
-    def test_importing_the_plugin_loads_no_heavy_module(self, bench: Bench) -> None:
-        code = (
-            "import importlib, sys; module = importlib.import_module(sys.argv[1]);"
-            "list(getattr(module, sys.argv[2])()); print(*sys.modules)"
-        )
-        command = [sys.executable, "-c", code, self.plugin, f"modelmill_{self.kind}s"]
-        loaded = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
-        assert not HEAVY.intersection(loaded), f"{bench.module} loads {sorted(HEAVY.intersection(loaded))} at once"
+        try:
+            hash(decode(maker.options, self.options))
+        except TypeError as error:
+            pytest.fail(f"{bench}: options are a frozen dataclass of plain values: {error}")
 
     def test_infer_and_estimate_are_pure_and_load_no_tool(self, bench: Bench) -> None:
         code = (
-            "import json, sys; from modelmill.testing.makers import plan_again;"
+            "import json, sys; from modelmill.testing.planned import plan_again;"
             "print(json.dumps(plan_again(json.load(sys.stdin))))"
         )
         table = {
@@ -213,11 +133,20 @@ class MakerSuite:
             "inputs": {name: encode_facts(facts) for name, facts in bench.input_facts.items()},
             "hardware": None if bench.hardware is None else dict(bench.hardware.fields),
         }
-        command = [sys.executable, "-c", code]
-        child = subprocess.run(command, check=True, capture_output=True, text=True, input=json.dumps(table))
+        child = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+            check=False,
+            capture_output=True,
+            text=True,
+            input=json.dumps(table),
+        )
+        if child.returncode:
+            pytest.fail(f"{bench}: infer or estimate fails in another process\n{child.stderr}")
         told = json.loads(child.stdout)
-        assert told["heavy"] == [], "infer and estimate run in the engine, which must start fast"
-        assert told["answers"] == json.loads(json.dumps(plan_again(table)["answers"])), "the same question, two answers"
+        assert told["heavy"] == [], f"{bench}: infer and estimate run in the engine, which must start fast"
+        here = json.loads(json.dumps(plan_again(table)["answers"]))
+        assert told["answers"] == here, f"{bench}: infer and estimate answer the same question in two ways"
 
     def test_infer_chooses_a_scheme_where_none_is_asked_for(self, bench: Bench) -> None:
         inferred = bench.maker.infer(bench.outlook(None))
@@ -254,8 +183,8 @@ class MakerSuite:
     def test_same_job_gives_same_bytes(self, bench: Bench) -> None:
         scheme = bench.admitted()
         first, again = bench.result(scheme), bench.run(bench.job(scheme))
-        assert contents(first.out), "the result is empty"
-        assert contents(again.out) == contents(first.out)
+        assert contents(first.out), f"{bench}: the result is empty"
+        assert contents(again.out) == contents(first.out), f"{bench}: the same job gives other bytes each time"
 
     @pytest.mark.parametrize("what", ["place", "environment", "umask", "threads"])
     def test_bytes_do_not_depend_on(self, bench: Bench, what: str) -> None:
@@ -272,9 +201,8 @@ class MakerSuite:
             environment=OTHER_ENVIRONMENT if what == "environment" else {},
             umask=0o077 if what == "umask" else 0o022,
         )
-        run = bench.run(job, around)
-        assert run.outcome.event == "done", run.outcome
-        assert contents(run.out) == wanted
+        run = bench.well(bench.run(job, around), f"another {what}")
+        assert contents(run.out) == wanted, f"{bench}: the bytes depend on the {what}"
 
     def test_source_and_everything_but_out_stay_as_they_were(self, bench: Bench) -> None:
         before = snapshot(bench.source), {name: snapshot(path) for name, path in bench.inputs.items()}
@@ -282,10 +210,25 @@ class MakerSuite:
         cwd.mkdir()
         run = bench.run(bench.job(bench.admitted()), Surroundings(cwd=cwd, environment={}))
         after = snapshot(bench.source), {name: snapshot(path) for name, path in bench.inputs.items()}
-        assert after == before, "a step's inputs are read-only"
-        assert list(cwd.iterdir()) == [], "the step wrote into its working folder"
-        assert run.outcome.strays == (), "the step wrote outside its `out` and its scratch folder"
-        assert not [path for path in run.out.rglob("*") if path.is_symlink()], "a result is regular files"
+        assert after == before, f"{bench}: changes its inputs, which are read-only"
+        assert list(cwd.iterdir()) == [], f"{bench}: writes into its working folder"
+        strays = ", ".join(run.outcome.strays)
+        assert strays == "", f"{bench}: writes outside its `out` and its scratch folder: {strays}"
+        assert not [path for path in run.out.rglob("*") if path.is_symlink()], f"{bench}: leaves symbolic links"
+
+    def test_killed_at_any_instant_it_leaves_a_clean_store(self, bench: Bench, tmp_path: Path) -> None:
+        scheme = bench.admitted()
+        whole = bench.result(scheme)
+        seed = time.time_ns()
+        chance = random.Random(seed)  # noqa: S311 - instants, not secrets
+        for number in range(self.kills):
+            told = f"{bench}: kill {number} of seed {seed}"
+            store = tmp_path / f"store-{number}"
+            kill_a_build(bench, scheme, store, chance.uniform(0, whole.seconds))
+            left = leftovers(store, patience=30)
+            assert left == [], f"{told}: left behind {', '.join(left)}"
+            kept = results(store)
+            assert kept in ([], [contents(whole.out)]), f"{told}: half a result is in the store"
 
     def test_bad_input_is_refused_with_convert_error_and_nothing_else(self, bench: Bench, tmp_path: Path) -> None:
         scheme = bench.admitted()
@@ -294,19 +237,20 @@ class MakerSuite:
         with ThreadPoolExecutor(2) as pool:
             runs = list(pool.map(lambda case: bench.run(case[1]), cases))
         for (damage, _), run in zip(cases, runs, strict=True):
-            told = f"{damage.file} {damage.what}: {run.outcome.event}: {run.outcome.message}\n{run.outcome.log}"
+            told = f"{bench}: {damage.file} {damage.what}: {run.outcome.event} {run.outcome.message}\n{run.outcome.log}"
             assert run.outcome.event in {"done", "refused"}, told
             if run.outcome.event == "refused":
                 assert run.outcome.message.strip(), told
             if damage.file == largest.relative_to(bench.source).as_posix():
-                assert run.outcome.event == "refused", f"damaged weights went through: {told}"
+                assert run.outcome.event == "refused", f"damaged weights go through: {told}"
 
     def test_every_choice_of_every_option_works_or_is_refused(self, bench: Bench, choice: tuple[str, Any]) -> None:
         table = {choice[0]: choice[1]} if choice[0] else {}
         for scheme in bench.maker.schemes:
             if isinstance(bench.maker.infer(bench.outlook(scheme, table)), Facts):
                 run = bench.run(bench.job(scheme, options=table))
-                assert run.outcome.event in {"done", "refused"}, run.outcome
+                told = f"{bench}: {choice}: {run.outcome.event} {run.outcome.message}\n{run.outcome.log}"
+                assert run.outcome.event in {"done", "refused"}, told
                 return
 
     def test_unknown_options_are_rejected(self, bench: Bench) -> None:
@@ -324,30 +268,14 @@ class ConverterSuite(MakerSuite):
     """Subclass it, name the plugin and the converter, and say how to make a small source."""
 
     kind: ClassVar[str] = "converter"
+    hook: ClassVar[str] = "converters"
 
 
 class QuantizerSuite(MakerSuite):
     """Subclass it, name the plugin and the quantizer, and say how to make a small source."""
 
     kind: ClassVar[str] = "quantizer"
-
-
-def plan_again(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Ask a record what it expects of a step, from JSON and back to it; and which heavy modules that took."""
-    maker = plugins.maker(table["module"], table["kind"], table["name"])
-    outlook = Outlook(
-        facts=decode_facts(table["facts"]),
-        scheme=table["scheme"],
-        options=decode(maker.options, table["options"]),
-        inputs={name: decode_facts(facts) for name, facts in table["inputs"].items()},
-        hardware=None if table["hardware"] is None else Hardware(fields=table["hardware"]),
-    )
-    inferred = maker.infer(outlook)
-    if isinstance(inferred, Refusal):
-        raise TypeError(f"refused from the facts as JSON, and not before: {inferred.reason}")
-    estimate = maker.estimate(outlook, inferred)
-    answers = [encode_facts(inferred), estimate.bytes_out, estimate.peak_memory, estimate.seconds]
-    return {"answers": answers, "heavy": sorted(HEAVY.intersection(sys.modules))}
+    hook: ClassVar[str] = "quantizers"
 
 
 def _by_name(facts: Facts) -> dict[str, tuple[str, tuple[int, ...]]]:

@@ -10,14 +10,14 @@ from modelmill.decode import DecodeError, decode
 from modelmill.testing.artifacts import make_artifact
 from modelmill.testing.folders import contents, snapshot
 from modelmill.testing.plugins import packager
+from modelmill.testing.suite import Suite
 from modelmill.types import PackageJob, Packager
 
 
-class PackagerSuite:
+class PackagerSuite(Suite):
     """Subclass it and name the plugin and the packager."""
 
-    plugin: ClassVar[str]
-    """The plugin's import package."""
+    hook: ClassVar[str] = "packagers"
     name: ClassVar[str]
     """The packager's name."""
     options: ClassVar[Mapping[str, Any]] = {}

@@ -12,6 +12,11 @@ from modelmill.step import find
 from modelmill.types import Format, Maker, Packager, SignerOffer, Source
 
 
+def offers(module: str, hook: str) -> list[Any]:
+    """All that a plugin offers through a hook."""
+    return list(getattr(importlib.import_module(module), hook)())
+
+
 def maker(module: str, kind: str, name: str) -> Maker[Any]:
     """The converter or quantizer of this name that a plugin offers."""
     return find(module, kind, name)

@@ -1,5 +1,6 @@
 """What a signer has to keep to: a suite that a plugin's tests subclass."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -7,6 +8,7 @@ import pytest
 
 from modelmill.errors import SignError
 from modelmill.testing.plugins import signer
+from modelmill.testing.suite import Suite
 from modelmill.types import SignerOffer
 from modelmill_artifacts.errors import ArtifactError
 from modelmill_artifacts.signature import IN_TOTO, sign_statement, verify_statement
@@ -14,15 +16,19 @@ from modelmill_artifacts.signature import IN_TOTO, sign_statement, verify_statem
 PAYLOAD = b'{"_type":"https://in-toto.io/Statement/v1"}'
 
 
-class SignerSuite:
+class SignerSuite(Suite):
     """Subclass it, name the plugin and the URI's scheme, and make a key."""
 
-    plugin: ClassVar[str]
-    """The plugin's import package."""
+    hook: ClassVar[str] = "signers"
     scheme: ClassVar[str]
     """The scheme of its keys' URIs."""
     missing: ClassVar[str] = "no-such-key"
     """What follows the scheme where there is no key."""
+
+    @classmethod
+    def names(cls) -> Iterator[str]:
+        """The scheme of its keys' URIs."""
+        yield cls.scheme
 
     def make_key(self, folder: Path) -> str:
         """Make a key, below an empty folder if it is a file; return what follows `scheme:` in its URI."""

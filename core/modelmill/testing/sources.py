@@ -10,14 +10,14 @@ import pytest
 from modelmill.errors import SourceError
 from modelmill.testing.folders import contents, snapshot
 from modelmill.testing.plugins import source
+from modelmill.testing.suite import Suite
 from modelmill.types import Location, Resolution, Source
 
 
-class SourceSuite:
+class SourceSuite(Suite):
     """Subclass it, name the plugin and the source, and say what it can be tried on without a network."""
 
-    plugin: ClassVar[str]
-    """The plugin's import package."""
+    hook: ClassVar[str] = "sources"
     name: ClassVar[str]
     """The scheme of its URIs."""
 

@@ -73,10 +73,12 @@ def run_step(
     *,
     surroundings: Surroundings | None = None,
     timeout: float = 300,
+    held: tuple[int, ...] = (),
 ) -> Outcome:
     """Run the record `name` that `module` offers on a job, in a child process as the engine starts it.
 
     `job.limits.scratch` must exist; the step's log and a list of what it wrote elsewhere are left beside it.
+    The descriptors in `held`, such as a lock's, stay open as long as anything of the step lives.
     """
     scratch = job.limits.scratch
     around = surroundings or Surroundings(cwd=scratch, environment={})
@@ -96,7 +98,7 @@ def run_step(
                 "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
                 **around.environment,
             },
-            pass_fds=(writer,),
+            pass_fds=(writer, *held),
             start_new_session=True,
             umask=around.umask,
         )

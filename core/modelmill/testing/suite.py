@@ -1,0 +1,62 @@
+"""What every suite asks of a plugin, whatever it offers."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import pytest
+
+from modelmill import registry, wellformed
+from modelmill.testing import plugins
+
+HEAVY = frozenset(
+    {"ggml", "gguf", "huggingface_hub", "jax", "mlx", "numpy", "onnx", "onnxruntime", "sentencepiece"}
+    | {"tensorflow", "tokenizers", "torch", "transformers"}
+)
+"""Modules that a plugin may not pull in where the engine looks."""
+
+
+class Suite:
+    """The base of all suites: subclass the one for what the plugin offers instead."""
+
+    plugin: ClassVar[str]
+    """The plugin's import package, such as `modelmill_gguf`."""
+    hook: ClassVar[str]
+    """What of the plugin's the suite tries, such as `formats`: the end of the hook's name."""
+
+    @classmethod
+    def names(cls) -> Iterator[str]:
+        """The names under which build.toml finds what is tried."""
+        yield cls.name  # type: ignore[attr-defined]
+
+    def test_what_the_plugin_offers_are_records(self) -> None:
+        for offer in plugins.offers(self.plugin, f"modelmill_{self.hook}"):
+            wrong = wellformed.problem(offer, registry.RECORDS[self.hook])
+            assert wrong is None, f"{self.plugin} {wrong}"
+
+    def test_nobody_else_offers_its_name(self) -> None:
+        offers: registry.Offers[Any] = getattr(registry.load(), self.hook)
+        for name in self.names():
+            others = [offer.plugin for offer in offers.found.get(name, ()) if offer.plugin.module != self.plugin]
+            assert not others, f"{self.plugin}: the name {name!r} is taken: {others[0]} offers the {offers.kind} too"
+
+    def test_importing_the_plugin_loads_no_heavy_module(self) -> None:
+        code = (
+            "import importlib, sys; module = importlib.import_module(sys.argv[1]);"
+            "list(getattr(module, sys.argv[2])()); print(*sys.modules)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code, self.plugin, f"modelmill_{self.hook}"],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            pytest.fail(f"{self.plugin}: cannot be imported\n{done.stderr}")
+        loaded = sorted(HEAVY.intersection(done.stdout.split()))
+        assert loaded == [], (
+            f"{self.plugin}: loads {', '.join(loaded)} when it is imported, and the engine waits for it"
+        )
