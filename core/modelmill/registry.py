@@ -21,8 +21,21 @@ from modelmill.types import (
     SignerOffer,
     Source,
 )
+from modelmill.wellformed import problem
 
 GROUP = "modelmill"
+
+RECORDS: Mapping[str, type[Any]] = {
+    "formats": Format,
+    "converters": Converter,
+    "quantizers": Quantizer,
+    "sources": Source,
+    "hardware": HardwareProfile,
+    "packagers": Packager,
+    "remotes": Remote,
+    "signers": SignerOffer,
+}
+"""The record that each hook, `modelmill_` and the name, offers."""
 
 Record = TypeVar("Record")
 
@@ -205,10 +218,10 @@ class _Collector:
         except Exception as error:  # noqa: BLE001 - as above
             self._fail(plugin, f"fails to offer its {kind}s: {type(error).__name__}: {error}")
             return []
-        wrong = [item for item in items if not isinstance(item, record)]
-        if wrong:
-            self._fail(plugin, f"offers {type(wrong[0]).__name__} where a {record.__name__} is wanted")
-            return []
+        for item in items:
+            if (what := problem(item, record)) is not None:
+                self._fail(plugin, what)
+                return []
         return items
 
     def _fail(self, plugin: Plugin, reason: str) -> None:
