@@ -7,7 +7,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from modelmill.follower import LEAD, Follower
 from modelmill.types import Job
+
+_AT_ONCE = LEAD // 4
 
 
 class OutputFile:
@@ -22,18 +25,19 @@ class OutputFile:
         self._file_path = job.out / path
         self._notes = job.limits.scratch / "digests"
         self._file_path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self._file_path.open("xb", buffering=0)
-        self._hash = hashlib.sha256()
+        self._file = self._file_path.open("x+b", buffering=0)
+        self._follower = Follower(self._file.fileno())
         self._size = 0
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
         """Append contiguous bytes and return their number."""
         view = memoryview(data).cast("B")
         total = len(view)
-        self._hash.update(view)
         while view:
-            view = view[self._file.write(view) or 0 :]
-        self._size += total
+            written = self._file.write(view[:_AT_ONCE]) or 0
+            self._size += written
+            self._follower.written(self._size)
+            view = view[written:]
         return total
 
     def tell(self) -> int:
@@ -44,14 +48,17 @@ class OutputFile:
         """Finish the file and leave its digest for the runner."""
         if self._file.closed:
             return
-        status = os.fstat(self._file.fileno())
-        self._file.close()
+        try:
+            sha256 = self._follower.result()
+            status = os.fstat(self._file.fileno())
+        finally:
+            self._file.close()
         note = {
             "path": self._path,
             "size": self._size,
             "mtime_ns": status.st_mtime_ns,
             "inode": status.st_ino,
-            "sha256": self._hash.hexdigest(),
+            "sha256": sha256,
         }
         self._notes.mkdir(parents=True, exist_ok=True)
         name = hashlib.sha256(self._path.encode()).hexdigest()
@@ -66,6 +73,7 @@ class OutputFile:
         if kind is None:
             self.close()
         else:
+            self._follower.abandon()
             self._file.close()
 
 
