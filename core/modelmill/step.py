@@ -28,7 +28,7 @@ from modelmill.decode import decode, encode
 from modelmill.errors import ConvertError
 from modelmill.output import digests
 from modelmill.tree import tree
-from modelmill.types import Hardware, Job, Limits, Maker
+from modelmill.types import Hardware, Job, Limits, Lineage, Maker
 
 HOOKS = {"converter": "modelmill_converters", "quantizer": "modelmill_quantizers"}
 _PR_SET_PDEATHSIG = 1
@@ -61,6 +61,7 @@ def encode_job(
         "scheme": job.scheme,
         "options": encode(job.options),
         "hardware": None if job.hardware is None else dict(job.hardware.fields),
+        "lineage": None if job.lineage is None else {"uri": job.lineage.uri, "revision": job.lineage.revision},
         "limits": {
             "threads": job.limits.threads,
             "memory": job.limits.memory,
@@ -81,6 +82,7 @@ def decode_job(data: Mapping[str, Any]) -> tuple[Maker[Any], Job[Any]]:
         scheme=data["scheme"],
         options=decode(maker.options, data["options"]),
         hardware=None if data["hardware"] is None else Hardware(fields=data["hardware"]),
+        lineage=None if data["lineage"] is None else Lineage(**data["lineage"]),
         limits=Limits(
             threads=limits["threads"],
             memory=limits["memory"],

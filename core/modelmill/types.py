@@ -88,6 +88,14 @@ class Hardware:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lineage:
+    """Where a model came from, as build.lock has it: the source's URI, and the exact revision that it stands for."""
+
+    uri: str
+    revision: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job(Generic[Options]):
     """All that may influence the bytes of one step, and nothing else."""
 
@@ -102,6 +110,8 @@ class Job(Generic[Options]):
     options: Options
     hardware: Hardware | None
     limits: Limits
+    lineage: Lineage | None = None
+    """Only for a record that `uses_lineage`, and only of a source that is the same for everybody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +127,7 @@ class Outlook(Generic[Options]):
     options: Options
     inputs: Mapping[str, Facts] = field(default_factory=dict)
     hardware: Hardware | None = None
+    lineage: Lineage | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,8 +147,9 @@ class Maker(Generic[Options]):
     pure, fast, need no tool, and run in the engine at plan time. `reads` are patterns (`fnmatch`, and `**`
     for every file) of the source's files that the step sees. `tools` are the distributions that make the
     bytes; they and all that they need enter the key. `requirement` is what to install where one is missing,
-    such as `modelmill[gguf]`. Raise `revision` when the same job gives other bytes than before. `replaces`
-    names the chain of records whose work a fused record does in one go, byte for byte.
+    such as `modelmill[gguf]`. Raise `revision` when the same job gives other bytes than before. A record
+    that `uses_lineage` writes into its result where the model came from, and makes it anew for every revision of the
+    source. `replaces` names the chain of records whose work a fused record does in one go, byte for byte.
     """
 
     name: str
@@ -152,6 +164,7 @@ class Maker(Generic[Options]):
     tools: tuple[str, ...] = ()
     requirement: str = ""
     uses_hardware: tuple[str, ...] = ()
+    uses_lineage: bool = False
     replaces: tuple[str, ...] = ()
 
 

@@ -9,8 +9,6 @@ from modelmill.plan import Leaf, Plan, Step
 from modelmill.registry import Offer, Registry
 from modelmill.types import Facts, Maker, Outlook, Refusal
 
-_PAIR = 2
-
 
 def fuse(plan: Plan, work: Work, wanted: frozenset[str], registry: Registry) -> Work:
     """The same work with fused steps in the place of chains, where every user of the step between is fused too.
@@ -45,6 +43,7 @@ def _fused(plan: Plan, first: Step, second: Step, registry: Registry) -> Step | 
             scheme=second.scheme,
             options=options,
             inputs={name: _facts(plan, origin) for name, origin in inputs.items()},
+            lineage=first.lineage or second.lineage,
         )
         found = offer.record.infer(outlook)
         if isinstance(found, Refusal):
@@ -56,6 +55,7 @@ def _fused(plan: Plan, first: Step, second: Step, registry: Registry) -> Step | 
             offer=offer,
             options=options,
             hardware=None,
+            lineage=first.lineage or second.lineage,
             source=first.source,
             inputs=inputs,
             estimate=estimate,
@@ -64,10 +64,13 @@ def _fused(plan: Plan, first: Step, second: Step, registry: Registry) -> Step | 
 
 
 def _replacing(registry: Registry, first: Step, second: Step) -> Iterator[tuple[Any, Offer[Maker[Any]]]]:
-    chain = (first.offer.record.name, second.offer.record.name)
+    parts = (first.offer.record, second.offer.record)
+    chain = tuple(part.name for part in parts)
+    # What the chain writes of the model's lineage, one record must write too.
+    uses_lineage = any(part.uses_lineage for part in parts)
     for kind, offer in registry.makers():
         record = offer.record
-        if len(record.replaces) == _PAIR and record.replaces == chain and not record.uses_hardware:
+        if record.replaces == chain and not record.uses_hardware and record.uses_lineage == uses_lineage:
             yield kind, offer
 
 

@@ -45,6 +45,7 @@ def prepare(
         scheme=step.scheme,
         options=step.options,
         hardware=step.hardware,
+        lineage=step.lineage,
         limits=Limits(threads=threads, memory=step.estimate.peak_memory, scratch=workspace.scratch, timeout=timeout),
     )
     return encode_job(step.offer.plugin.module, step.kind, record.name, job, step.validator)

@@ -6,7 +6,7 @@ from typing import Any
 from modelmill.decode import encode
 from modelmill.plan.records import Leaf, Origin
 from modelmill.registry import Offer
-from modelmill.types import Hardware, Maker
+from modelmill.types import Maker, Outlook
 from modelmill_artifacts import canonical
 
 Identity = Mapping[str, Any]
@@ -18,6 +18,7 @@ COVERED = {
     "scheme": "scheme",
     "options": "options, recipes by content",
     "hardware": "hardware: only the fields that the record names",
+    "lineage": "lineage: only for a record that writes it into its result",
 }
 """Every field of a Job that enters the key, and where."""
 
@@ -33,20 +34,23 @@ def components(
     kind: str,
     offer: Offer[Maker[Any]],
     identity: Identity,
-    scheme: str,
-    options: Any,
-    hardware: Hardware | None,
+    outlook: Outlook[Any],
     source: Origin,
     inputs: Mapping[str, Origin],
 ) -> dict[str, Any]:
-    """All that a step's key is made of, as JSON data that `explain` can compare part by part."""
+    """All that a step's key is made of, as JSON data that `explain` can compare part by part.
+
+    Of the outlook, whose scheme is settled, that is what the job gets too; facts follow from the inputs.
+    """
+    hardware = outlook.hardware
     return {
         "inputs": {"source": _origin(source), "inputs": {name: _origin(item) for name, item in inputs.items()}},
         "record": {"kind": kind, "name": offer.record.name, "revision": offer.record.revision},
         **identity,
-        "scheme": scheme,
-        "options": encode(options),
+        "scheme": outlook.scheme,
+        "options": encode(outlook.options),
         "hardware": None if hardware is None else dict(hardware.fields),
+        "lineage": encode(outlook.lineage),
     }
 
 

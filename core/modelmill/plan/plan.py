@@ -15,7 +15,7 @@ from modelmill.plan import keys
 from modelmill.plan.records import Leaf, Origin, Plan, PlannedTarget, Step
 from modelmill.plan.routes import Makers, Move, search, usable_makers
 from modelmill.registry import Offer, Registry
-from modelmill.types import Facts, Hardware, Maker, Outlook, Refusal
+from modelmill.types import Facts, Hardware, Lineage, Maker, Outlook, Refusal
 
 
 def plan(
@@ -118,13 +118,14 @@ class Planner:
         if isinstance(options, Refusal):
             return options
         hardware = self.hardware[target.hardware].only(record.uses_hardware) if record.uses_hardware else None
+        lineage = _lineage(self.sources[target.source]) if record.uses_lineage else None
         inputs = self._inputs(target, offer, source, facts)
         if isinstance(inputs, Refusal):
             return inputs
         allowed = self.requantize[target.source]
         shown = tuple(sorted(hardware.fields.items(), key=lambda item: item[0])) if hardware else None
         bound = tuple((name, _identify(item)) for name, item in inputs.items())
-        thought = (kind, record.name, _identify(source), wanted, repr(options), repr(shown), bound, allowed)
+        thought = (kind, record.name, _identify(source), wanted, repr(options), repr(shown), lineage, bound, allowed)
         if thought not in self._thought:
             outlook = Outlook(
                 facts=facts,
@@ -132,6 +133,7 @@ class Planner:
                 options=options,
                 inputs={name: self._facts(item) for name, item in inputs.items()},
                 hardware=hardware,
+                lineage=lineage,
             )
             self._thought[thought] = self._think(kind, offer, source, inputs, outlook, allowed=allowed)
         return self._thought[thought]
@@ -165,9 +167,7 @@ class Planner:
             kind=kind,
             offer=offer,
             identity=self._identity(kind, offer),
-            scheme=scheme,
-            options=outlook.options,
-            hardware=outlook.hardware,
+            outlook=settled,
             source=source,
             inputs=inputs,
         )
@@ -178,6 +178,7 @@ class Planner:
             scheme=scheme,
             options=outlook.options,
             hardware=outlook.hardware,
+            lineage=outlook.lineage,
             source=source,
             inputs=inputs,
             facts=found,
@@ -213,11 +214,17 @@ class Planner:
         found: dict[str, Origin] = {}
         for name, wanted in offer.record.inputs.items():
             if name not in target.inputs:
-                if wanted.required:
+                if not wanted.required:
+                    continue
+                own = self._input_of_model(target, wanted.format, source, facts)
+                if own is None:
                     return Refusal(
                         reason=f"{offer.record.name} needs an input {name!r} of format {wanted.format}: name a "
                         f"source in `inputs = {{ {name} = … }}`"
                     )
+                if isinstance(own, Refusal):
+                    return own
+                found[name] = own.key
                 continue
             given = self.sources[target.inputs[name]]
             if given.facts.format == wanted.format:
@@ -228,6 +235,18 @@ class Planner:
                 return made
             found[name] = made.key
         return found
+
+    def _input_of_model(self, target: Target, wanted: str, source: Origin, facts: Facts) -> Step | Refusal | None:
+        """A step that makes an input of the model at hand and nothing else, such as a measure of its weights.
+
+        None where no plugin makes one so.
+        """
+        for offer in self.registry.converters.all():
+            record = offer.record
+            if record.gives == wanted and record.takes == facts.format and not record.inputs:
+                origin = self.leaf(target.source, record.reads) if isinstance(source, Leaf) else source
+                return self.step(target, "converter", Offer(record=record, plugin=offer.plugin), origin, facts, None)
+        return None
 
     def _made_input(
         self, target: Target, wanted: str, given: SourceState, source: Origin, facts: Facts, name: str
@@ -319,6 +338,11 @@ class _Attempt:
         if isinstance(step, Refusal):
             return step
         return Move(kind=kind, offer=offer, key=step.key, facts=step.facts)
+
+
+def _lineage(state: SourceState) -> Lineage | None:
+    """Where a source's files come from; None for those that lie on this machine, known by their content alone."""
+    return Lineage(uri=state.locked.uri, revision=state.locked.revision) if state.root is None else None
 
 
 def _identify(origin: Origin) -> Any:

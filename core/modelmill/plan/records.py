@@ -8,7 +8,7 @@ from modelmill.config import Target
 from modelmill.fit import Fit
 from modelmill.lock import LockedFile, SourceState
 from modelmill.registry import Offer
-from modelmill.types import Estimate, Facts, Format, Hardware, Maker
+from modelmill.types import Estimate, Facts, Format, Hardware, Lineage, Maker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +36,7 @@ class Step:
     scheme: str
     options: Any
     hardware: Hardware | None
+    lineage: Lineage | None
     source: Origin
     inputs: Mapping[str, Origin]
     facts: Facts
