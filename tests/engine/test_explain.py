@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from interpreters import install, make_interpreter
 
-from .conftest import BUILD, PLUGIN, Mill, install, make_interpreter
+from .conftest import BUILD, PLUGIN, Mill
 
 BENCH_PLUGIN = '''
 from modelmill import HardwareProfile, hookimpl

@@ -122,7 +122,7 @@ def test_a_source_that_changes_under_a_step_gives_no_result(mill: Mill) -> None:
     (mill.folder / "words" / "words.txt").write_text("changed\n")
     _, err = process.communicate(timeout=30)
     assert process.returncode == 2
-    assert "words.txt changed while shout upper read it" in err
+    assert "words.txt changed while shout upper (letters 1.0) read it" in err
     assert not (mill.folder / "dist").exists()
 
 

@@ -4,12 +4,13 @@ import platform
 from pathlib import Path
 
 import pytest
+from interpreters import install, make_interpreter
 
 from modelmill.hardware import load_profile
 from modelmill.machine import detect, features, level
 from modelmill.profile import matching, profile_toml
 
-from .conftest import PLUGIN, Mill, install, make_interpreter
+from .conftest import PLUGIN, Mill
 
 BASE = 'description = "d"\nos.family = "linux"\nos.arch = "amd64"\n'
 TEXTS = {

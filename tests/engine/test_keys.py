@@ -4,11 +4,12 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from interpreters import install, make_interpreter
 
 from modelmill import Job
 from modelmill.plan import keys
 
-from .conftest import BUILD, PLUGIN, Mill, install, make_interpreter
+from .conftest import BUILD, PLUGIN, Mill
 
 
 def test_every_field_of_a_job_is_in_the_key_or_left_out_with_a_reason() -> None:

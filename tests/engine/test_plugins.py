@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
+from interpreters import install, make_interpreter
 
-from .conftest import BUILD, PLUGIN, Mill, install, make_interpreter
+from .conftest import BUILD, PLUGIN, Mill
 
 GOOD = PLUGIN.read_text()
 BROKEN = {

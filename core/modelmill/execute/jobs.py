@@ -69,7 +69,7 @@ def take(child: Child, outcome: Mapping[str, Any], store: Store, resolver: Resol
         changed = resolver.changed(leaf.source, leaf.files)
         if changed is not None:
             raise SourceError(
-                f"source {leaf.source.locked.name!r}: {changed} changed while {step.title} read it, so its result is "
+                f"source {leaf.source.locked.name!r}: {changed} changed while {_who(step)} read it, so its result is "
                 "thrown away; build again when the file is at rest"
             )
     return store.add(step.key, child.workspace.out, files, step.components)

@@ -1,0 +1,24 @@
+"""Its native code reads where nothing is."""
+
+import ctypes
+from collections.abc import Iterable
+from dataclasses import replace
+
+import tally
+
+from modelmill import Converter, Format, Job, hookimpl
+
+
+def run(job: Job[tally.Options]) -> None:
+    tally.run(job)
+    ctypes.string_at(0)
+
+
+@hookimpl
+def modelmill_formats() -> Iterable[Format]:
+    return (tally.FORMAT,)
+
+
+@hookimpl
+def modelmill_converters() -> Iterable[Converter[tally.Options]]:
+    return (replace(tally.CONVERTER, run=run),)

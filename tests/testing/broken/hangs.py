@@ -1,0 +1,24 @@
+"""It waits for what never comes."""
+
+import threading
+from collections.abc import Iterable
+from dataclasses import replace
+
+import tally
+
+from modelmill import Converter, Format, Job, hookimpl
+
+
+def run(job: Job[tally.Options]) -> None:
+    tally.run(job)
+    threading.Event().wait()
+
+
+@hookimpl
+def modelmill_formats() -> Iterable[Format]:
+    return (tally.FORMAT,)
+
+
+@hookimpl
+def modelmill_converters() -> Iterable[Converter[tally.Options]]:
+    return (replace(tally.CONVERTER, run=run),)

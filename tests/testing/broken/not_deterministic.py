@@ -1,0 +1,24 @@
+"""A random number is in its bytes."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+
+import tally
+
+from modelmill import Converter, Format, Job, hookimpl
+
+
+def run(job: Job[tally.Options]) -> None:
+    tally.run(job)
+    (job.out / "salt").write_bytes(os.urandom(16))
+
+
+@hookimpl
+def modelmill_formats() -> Iterable[Format]:
+    return (tally.FORMAT,)
+
+
+@hookimpl
+def modelmill_converters() -> Iterable[Converter[tally.Options]]:
+    return (replace(tally.CONVERTER, run=run),)

@@ -1,0 +1,18 @@
+"""Its converter is called as another plugin's is."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import tally
+
+from modelmill import Converter, Format, hookimpl
+
+
+@hookimpl
+def modelmill_formats() -> Iterable[Format]:
+    return (tally.FORMAT,)
+
+
+@hookimpl
+def modelmill_converters() -> Iterable[Converter[tally.Options]]:
+    return (replace(tally.CONVERTER, name="huggingface-to-gguf"),)
