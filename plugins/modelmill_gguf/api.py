@@ -6,6 +6,7 @@ at any time.
 
 from modelmill_gguf.architectures.common import rope as rope_fields
 from modelmill_gguf.architectures.common import sizes as size_fields
+from modelmill_gguf.architectures.table import Change
 from modelmill_gguf.details import gguf_details, tokenizer_details
 from modelmill_gguf.fields import Buffer, Field, float32, string, uint32, value
 from modelmill_gguf.file_types import NUMBERS as FILE_TYPES
@@ -13,6 +14,8 @@ from modelmill_gguf.header import Header, TensorInfo, read_header
 from modelmill_gguf.hyperparameters import Hyperparameters
 from modelmill_gguf.hyperparameters import read as read_hyperparameters
 from modelmill_gguf.layout import QUANTIZATION_VERSION
+from modelmill_gguf.layout import Planned as PlannedTensor
+from modelmill_gguf.layout import plan as plan_conversion
 from modelmill_gguf.lineage import lineage_fields
 from modelmill_gguf.tensor_types import BY_NUMBER, I2_S, TYPES, byte_size
 from modelmill_gguf.vocabulary import Vocabulary
@@ -27,9 +30,11 @@ __all__ = [
     "QUANTIZATION_VERSION",
     "TYPES",
     "Buffer",
+    "Change",
     "Field",
     "Header",
     "Hyperparameters",
+    "PlannedTensor",
     "TensorInfo",
     "Vocabulary",
     "byte_size",
@@ -38,6 +43,7 @@ __all__ = [
     "gguf_details",
     "lineage_fields",
     "metadata_size",
+    "plan_conversion",
     "predict_vocabulary",
     "read_header",
     "read_hyperparameters",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from modelmill import ConvertError, Job
+from modelmill import ConvertError, Job, Lineage
 from modelmill import checkpoint as checkpoints
 from modelmill.checkpoint import Checkpoint
 from modelmill_gguf import split
@@ -30,10 +30,12 @@ class OpenModel:
 
 
 @contextmanager
-def open_model(folder: Path, scheme: str | None, name: str | None = None) -> Iterator[OpenModel]:
+def open_model(
+    folder: Path, scheme: str | None, name: str | None = None, lineage: Lineage | None = None
+) -> Iterator[OpenModel]:
     """Open a checkpoint to be read as the GGUF model that it becomes at this scheme (F32, F16, BF16)."""
     tokenizer = checkpoints.read_tokenizer(folder)
-    layout = plan(checkpoints.facts(folder, tokenizer), scheme, name)
+    layout = plan(checkpoints.facts(folder, tokenizer), scheme, name, lineage)
     if tokenizer is None:
         raise ConvertError("The checkpoint has no tokenizer: there is no tokenizer.json and no tokenizer.model.")
     fields = (*layout.fields, *build(tokenizer, layout.vocabulary))
@@ -69,7 +71,7 @@ def rows(model: OpenModel, planned: Planned, kind: str) -> Iterator[Array]:
 
 def run(job: Job[ConvertOptions]) -> None:
     """Convert a checkpoint; the step's work."""
-    with open_model(job.source, job.scheme, job.options.name) as model:
+    with open_model(job.source, job.scheme, job.options.name, job.lineage) as model:
         groups = split.groups(model.layout.tensors, split.most_bytes(job.options))
         planned = iter(model.layout.planned)
         for at, tensors in enumerate(groups):

@@ -26,7 +26,7 @@ class _Loaded:
 
 def run(job: Job[FusedOptions]) -> None:
     """Convert and quantize a checkpoint; the step's work."""
-    with open_model(job.source, None, job.options.name) as model:
+    with open_model(job.source, None, job.options.name, job.lineage) as model:
         planned = {each.tensor.name: each for each in model.layout.planned}
 
         def blocks(tensor: Tensor) -> Iterator[Block]:

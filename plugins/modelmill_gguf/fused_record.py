@@ -40,7 +40,12 @@ def estimate(outlook: Outlook[FusedOptions], facts: Facts) -> Estimate:
 
 
 def _first(outlook: Outlook[FusedOptions]) -> Outlook[ConvertOptions]:
-    return Outlook(facts=outlook.facts, scheme=None, options=ConvertOptions(name=outlook.options.name))
+    return Outlook(
+        facts=outlook.facts,
+        scheme=None,
+        options=ConvertOptions(name=outlook.options.name),
+        lineage=outlook.lineage,
+    )
 
 
 def _second(outlook: Outlook[FusedOptions], converted: Facts) -> Outlook[QuantizeOptions]:
@@ -70,5 +75,6 @@ FUSED: Converter[FusedOptions] = Converter(
     inputs=quantize_record.QUANTIZER.inputs,
     tools=tuple(sorted({*offers.FROM_HUGGINGFACE.tools, *quantize_record.QUANTIZER.tools})),
     requirement="modelmill[gguf]",
+    uses_lineage=True,
     replaces=("huggingface-to-gguf", "gguf-quantize"),
 )

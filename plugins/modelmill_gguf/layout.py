@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 
-from modelmill import ConvertError, Facts, Tensor
+from modelmill import ConvertError, Facts, Lineage, Tensor
 from modelmill_gguf import architectures
 from modelmill_gguf.architectures.table import Architecture, Change, Extra, Rule
 from modelmill_gguf.fields import Field, string, uint32
@@ -68,11 +68,11 @@ def lossless_scheme(facts: Facts) -> str:
     return found.pop() if len(found) == 1 and found <= set(DTYPES) else "F32"
 
 
-def plan(facts: Facts, scheme: str | None, name: str | None = None) -> Layout:
+def plan(facts: Facts, scheme: str | None, name: str | None = None, lineage: Lineage | None = None) -> Layout:
     """Lay out the GGUF file of a checkpoint; `scheme` is F32, F16 or BF16, None for the one that loses nothing.
 
-    Raises ConvertError where the checkpoint is none that can be converted: an unknown architecture, missing,
-    extra or misshapen tensors, a tokenizer without counterpart.
+    `name` and `lineage` go into the metadata. Raises ConvertError where the checkpoint is none that can be converted:
+    an unknown architecture, missing, extra or misshapen tensors, a tokenizer without counterpart.
     """
     chosen = scheme or lossless_scheme(facts)
     architecture = architectures.find(facts.architecture)
@@ -96,7 +96,7 @@ def plan(facts: Facts, scheme: str | None, name: str | None = None) -> Layout:
         model=model,
         scheme=chosen,
         planned=planned,
-        fields=_fields(facts, architecture, model, chosen, planned, name),
+        fields=_fields(facts, architecture, model, chosen, planned, name, lineage),
         vocabulary=vocabulary,
     )
 
@@ -108,6 +108,7 @@ def _fields(
     scheme: str,
     planned: tuple[Planned, ...],
     name: str | None,
+    lineage: Lineage | None,
 ) -> tuple[Field, ...]:
     parameters = sum(prod(each.tensor.shape) for each in planned)
     card: Mapping[str, object] = {**facts.details.get("card", {})}
@@ -116,7 +117,7 @@ def _fields(
     return (
         string("general.architecture", architecture.name),
         string("general.type", "model"),
-        *lineage_fields(facts.config, card, facts.details.get("generation", {}), parameters),
+        *lineage_fields(facts.config, card, facts.details.get("generation", {}), parameters, lineage),
         *architecture.fields(model),
         uint32("general.file_type", NUMBERS[scheme]),
         uint32("general.quantization_version", QUANTIZATION_VERSION),

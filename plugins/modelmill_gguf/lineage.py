@@ -1,12 +1,15 @@
-"""Where a model comes from, in GGUF's `general` keys: name, size, licence, base models, data sets, sampling.
+"""Where a model comes from, in GGUF's `general` keys: name, size, licence, source, base models, data sets, sampling.
 
-Source: gguf-py's `Metadata`, for the same files. Left out is what it guesses from the name of the folder.
+Source: gguf-py's `Metadata`, for the same files. Left out is what it guesses from the name of the folder. Beyond it
+goes `general.source.revision`: GGUF has no key for the exact revision that was converted, and no other says which.
 """
 
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote, urlsplit
 
+from modelmill import Lineage
 from modelmill_gguf.fields import Field, ValueType, float32, scalar, string, strings, uint32
 
 _SAMPLING = {
@@ -26,9 +29,16 @@ _HUB = "https://huggingface.co/"
 
 
 def lineage_fields(
-    config: Mapping[str, Any], card: Mapping[str, Any], generation: Mapping[str, Any], parameters: int
+    config: Mapping[str, Any],
+    card: Mapping[str, Any],
+    generation: Mapping[str, Any],
+    parameters: int,
+    lineage: Lineage | None = None,
 ) -> list[Field]:
-    """The fields from config.json, the model card's front matter, generation_config.json and the model's size."""
+    """The fields from config.json, the model card's front matter, generation_config.json and the model's size.
+
+    With a lineage, also where the checkpoint was fetched, and at which revision.
+    """
     fields = _sampling(generation)
     organization, name = _identity(config, card)
     if name:
@@ -43,6 +53,7 @@ def lineage_fields(
     ):
         if value := card.get(entry):
             fields.append(string(f"general.{key}", ",".join(_listed(value))))
+    fields += _source(lineage)
     fields += _references("base_model", _listed(card.get("base_model")))
     fields += _references("dataset", _listed(card.get("datasets")))
     if tags := [*_listed(card.get("tags")), *_listed(card.get("pipeline_tag"))]:
@@ -88,6 +99,23 @@ def _identity(config: Mapping[str, Any], card: Mapping[str, Any]) -> tuple[str |
         organization if isinstance(organization, str) else None,
         name if isinstance(name, str) else None,
     )
+
+
+def _source(lineage: Lineage | None) -> list[Field]:
+    if lineage is None:
+        return []
+    fields = [string("general.source.revision", lineage.revision)]
+    parts = urlsplit(lineage.uri)
+    if parts.scheme == "hf":
+        repository = _HUB + f"{parts.netloc}{parts.path}".partition("@")[0]
+        fields.insert(0, string("general.source.url", f"{repository}/tree/{quote(lineage.revision, safe='')}"))
+        fields.append(string("general.source.repo_url", repository))
+    elif parts.scheme in ("http", "https"):
+        # Neither a password nor a signed query is anybody else's business.
+        fields.insert(
+            0, string("general.source.url", f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}")
+        )
+    return fields
 
 
 def _references(kind: str, identifiers: Sequence[str]) -> list[Field]:

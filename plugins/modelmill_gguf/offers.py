@@ -79,4 +79,5 @@ FROM_HUGGINGFACE = Converter(
     reads=("*.safetensors", "*.json", "tokenizer.model", "chat_template.jinja", "README.md"),
     tools=("numpy",),
     requirement="modelmill[gguf]",
+    uses_lineage=True,
 )

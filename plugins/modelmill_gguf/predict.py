@@ -22,7 +22,7 @@ def infer(outlook: Outlook[ConvertOptions]) -> Facts | Refusal:
     """The facts of the GGUF file that a checkpoint becomes, or why it cannot."""
     facts, options = outlook.facts, outlook.options
     try:
-        layout = plan(facts, outlook.scheme, options.name)
+        layout = plan(facts, outlook.scheme, options.name, outlook.lineage)
         files = file_sizes(layout, options)
     except ConvertError as error:
         return Refusal(reason=str(error))

@@ -1,0 +1,146 @@
+"""What a GGUF file says of the checkpoint's own origin."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from gguf_conversions import convert, outlook, predicted
+from gguf_parts import ours
+from source_parts.hub import COMMIT, Hub, serving
+
+from modelmill import Facts, Job, Limits, Lineage, Outlook
+from modelmill.checkpoint import facts
+from modelmill.testing import make_checkpoint
+from modelmill_gguf import offers
+from modelmill_gguf.fields import value
+from modelmill_gguf.fused_record import FUSED, FusedOptions
+from modelmill_gguf.header import read_header
+from modelmill_gguf.options import ConvertOptions
+
+REVISION = "0123456789abcdef0123456789abcdef01234567"
+CARD = "---\nlicense: apache-2.0\nbase_model: Team/Base-Model\n---\n# A model\n"
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    folder = make_checkpoint(tmp_path / "checkpoint", "llama")
+    (folder / "README.md").write_text(CARD)
+    return folder
+
+
+def made(source: Path, out: Path, lineage: Lineage | None) -> Path:
+    out.mkdir()
+    limits = Limits(scratch=out.with_name(f"{out.name}-scratch"))
+    offers.FROM_HUGGINGFACE.run(
+        Job(
+            source=source,
+            inputs={},
+            out=out,
+            scheme="BF16",
+            options=ConvertOptions(),
+            hardware=None,
+            limits=limits,
+            lineage=lineage,
+        )
+    )
+    return out / "model.gguf"
+
+
+def source_keys(path: Path) -> dict[str, str]:
+    fields = read_header(path).fields
+    return {key: value(field) for key, field in fields.items() if key.startswith("general.source.")}
+
+
+@pytest.mark.parametrize(
+    ("uri", "url", "repository"),
+    [
+        ("hf://Team/Model", f"https://huggingface.co/Team/Model/tree/{REVISION}", "https://huggingface.co/Team/Model"),
+        ("hf://Team/Model@main#*.safetensors", f"https://huggingface.co/Team/Model/tree/{REVISION}", None),
+        ("https://me:secret@files.example/model.zip?token=secret#x", "https://files.example/model.zip", ""),
+        ("pypi:model==1.0#model.gguf", "", ""),
+    ],
+)
+def test_the_revision_and_where_it_was_fetched_are_in_the_file(
+    tmp_path: Path, checkpoint: Path, uri: str, url: str, repository: str | None
+) -> None:
+    lineage = Lineage(uri=uri, revision=REVISION)
+    file = made(checkpoint, tmp_path / "out", lineage)
+    repository = "https://huggingface.co/Team/Model" if repository is None else repository
+    expected = {
+        "general.source.url": url,
+        "general.source.revision": REVISION,
+        "general.source.repo_url": repository,
+    }
+    assert source_keys(file) == {key: text for key, text in expected.items() if text}
+    foretold = offers.FROM_HUGGINGFACE.infer(replace(outlook(checkpoint, "BF16", ConvertOptions()), lineage=lineage))
+    assert isinstance(foretold, Facts)
+    assert dict(foretold.files) == {"model.gguf": file.stat().st_size}
+
+
+def test_licence_and_base_model_are_the_cards(tmp_path: Path, checkpoint: Path) -> None:
+    fields = read_header(convert(checkpoint, tmp_path / "out", "BF16") / "model.gguf").fields
+    assert value(fields["general.license"]) == "apache-2.0"
+    assert value(fields["general.base_model.0.repo_url"]) == "https://huggingface.co/Team/Base-Model"
+    assert predicted(checkpoint).licence == "Apache-2.0"
+
+
+def test_the_fused_way_says_the_same(tmp_path: Path, checkpoint: Path) -> None:
+    lineage = Lineage(uri="hf://Team/Model", revision=REVISION)
+    made(checkpoint, tmp_path / "converted", lineage)
+    chain = ours.quantize(tmp_path / "converted", tmp_path / "chain", "Q4_0")
+    (tmp_path / "fused").mkdir()
+    FUSED.run(
+        Job(
+            source=checkpoint,
+            inputs={},
+            out=tmp_path / "fused",
+            scheme="Q4_0",
+            options=FusedOptions(),
+            hardware=None,
+            limits=Limits(scratch=tmp_path / "notes"),
+            lineage=lineage,
+        )
+    )
+    assert (tmp_path / "fused/model.gguf").read_bytes() == chain.read_bytes()
+    foretold = FUSED.infer(Outlook(facts=facts(checkpoint), scheme="Q4_0", options=FusedOptions(), lineage=lineage))
+    assert isinstance(foretold, Facts)
+    assert dict(foretold.files) == {"model.gguf": chain.stat().st_size}
+
+
+BUILD = """
+[project]
+name = "tiny"
+version = "1"
+license = "MIT"
+[source.hub]
+uri = "hf://team/model"
+[source.here]
+uri = "checkpoint"
+[defaults]
+hardware = "raspberry-pi-5"
+format = "gguf"
+scheme = "Q8_0"
+[target.from-hub]
+source = "hub"
+[target.from-here]
+source = "here"
+[sign]
+mode = "none"
+"""
+
+
+def test_a_build_writes_the_revision_that_is_locked_but_none_of_a_folder_of_ones_own(
+    tmp_path: Path, checkpoint: Path
+) -> None:
+    files = {path.name: path.read_bytes() for path in sorted(checkpoint.iterdir())}
+    (tmp_path / "build.toml").write_text(BUILD)
+    command = [sys.executable, "-m", "modelmill", "build", "--store", str(tmp_path / "store")]
+    with serving(Hub(files=files)) as hub:
+        environment = {**os.environ, "HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "hf-home")}
+        subprocess.run(command, cwd=tmp_path, check=True, env=environment, capture_output=True)
+    found = tmp_path / "dist" / "tiny" / "1"
+    assert source_keys(found / "from-hub" / "tiny-Q8_0.gguf")["general.source.revision"] == COMMIT
+    assert source_keys(found / "from-here" / "tiny-Q8_0.gguf") == {}
