@@ -11,7 +11,7 @@ import onnxruntime
 import torch
 
 from modelmill import ConvertError
-from modelmill_onnx.kernels import Array
+from modelmill_onnx.blocks import Array
 
 CHUNK: Final = 512
 """Tokens of the text that go through the model at a time."""

@@ -6,7 +6,7 @@ from typing import Any, Final, Protocol
 import onnx
 
 from modelmill import ConvertError
-from modelmill_onnx.kernels import Array
+from modelmill_onnx.blocks import Array
 
 _SMALL: Final = 1024**2
 _ALIGN_SMALL: Final = 64

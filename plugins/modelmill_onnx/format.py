@@ -6,8 +6,9 @@ from math import prod
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-from modelmill import ConvertError, Facts, Tensor
+from modelmill import ConvertError, Facts
 from modelmill_onnx.graph import Graph, Weight, read_graph
+from modelmill_onnx.tensors import stored_tensors
 
 SCHEMES: Final = ("fp32", "fp16", "int8", "int4", "int4-builder")
 BUILDER: Final = "onnxruntime-genai"
@@ -38,7 +39,7 @@ def facts(folder: Path) -> Facts:
         format="onnx",
         scheme=scheme,
         architecture=kind if isinstance(kind, str) else None,
-        tensors=tuple(Tensor(name=weight.name, dtype=weight.dtype, shape=weight.shape) for weight in weights),
+        tensors=tuple(stored.tensor for graph in graphs.values() for stored in stored_tensors(graph)),
         files=sizes,
         quantization=scheme if scheme and scheme.startswith("int") else None,
         details={"onnx": _values(weights) | {"beside": sum(sizes.values()) - max(sizes.values())}},

@@ -2,7 +2,7 @@
 
 Frantar et al., https://arxiv.org/abs/2210.17323, with MatMulNBits' blocks along K. ONNX Runtime carries an
 implementation too, but it forgets the scales that it rounded with and guesses them again from the rounded
-values; this one keeps them, and finds each block's scale with the weighted search of `kernels`.
+values; this one keeps them, and finds each block's scale with the weighted search of `search.py`.
 """
 
 from typing import Any, Final
@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from modelmill import ConvertError
-from modelmill_onnx.kernels import ROWS_AT_ONCE, Array, Grid, Packed, pack, search
+from modelmill_onnx.blocks import ROWS_AT_ONCE, Array, Grid, Packed, pack
+from modelmill_onnx.search import search
 
 DAMPING: Final = 0.01
 """Share of the Hessian's mean diagonal that is added to its diagonal, as in the paper."""

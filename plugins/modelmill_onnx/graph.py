@@ -29,7 +29,8 @@ class Weight:
     """A tensor that the graph holds.
 
     `location`, `offset` and `length` say where its bytes lie, as the file has them, unchecked; `location` is
-    None for a tensor whose bytes are in the file itself, and `length` is None where the file leaves it out.
+    None for a tensor whose numbers are in the file itself, and `length` is None where the file leaves it out.
+    `data` are TensorProto's own fields that hold numbers, by their number, not decoded.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Weight:
     location: str | None = None
     offset: int = 0
     length: int | None = None
+    data: tuple[tuple[int, int | memoryview], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +141,7 @@ def _weight(data: memoryview) -> Weight:
     name, dtype, external = "", 0, False
     shape: list[int] = []
     place: dict[str, str] = {}
+    content: list[tuple[int, int | memoryview]] = []
     for number, value in wire.fields(data):
         match number:
             case 1:
@@ -147,13 +150,15 @@ def _weight(data: memoryview) -> Weight:
                 (dtype,) = wire.integers(value)
             case 8:
                 name = wire.text(value)
+            case 4 | 5 | 7 | 9 | 10 | 11:
+                content.append((number, value))
             case 13:
                 entry = {at: wire.text(part) for at, part in wire.fields(wire.message(value))}
                 place[entry.get(1, "")] = entry.get(2, "")
             case 14:
                 external = value == _EXTERNAL
     word = _DTYPES[dtype] if 0 <= dtype < len(_DTYPES) else f"type {dtype}"
-    weight = Weight(name=name, dtype=word, shape=tuple(shape))
+    weight = Weight(name=name, dtype=word, shape=tuple(shape), data=tuple(content))
     return _placed(weight, place) if external else weight
 
 

@@ -1,8 +1,10 @@
 """The records that this plugin offers."""
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from modelmill import Converter, Format, Input, Job, Quantizer
+from modelmill import Converter, Format, Input, Job, Quantizer, TensorData
 from modelmill_onnx import format as folder
 from modelmill_onnx import plan
 from modelmill_onnx.options import BuildInt4Options, BuildOptions, QuantizeOptions
@@ -34,12 +36,19 @@ def _quantize(job: Job[QuantizeOptions]) -> None:
     run(job)
 
 
+def _tensors(path: Path) -> Iterator[TensorData]:
+    from modelmill_onnx.read import tensors
+
+    return tensors(path)
+
+
 FORMAT = Format(
     name="onnx",
     schemes=folder.SCHEMES,
     detect=folder.detect,
     facts=folder.facts,
     validate=folder.validate,
+    tensors=_tensors,
     usage=(
         "python -c \"import onnxruntime_genai as og; m = og.Model('{path}'); t = og.Tokenizer(m); "
         "p = og.GeneratorParams(m); p.set_search_options(max_length=64); g = og.Generator(m, p); "

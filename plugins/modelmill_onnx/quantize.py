@@ -15,10 +15,10 @@ from modelmill import ConvertError, Job, Tensor, create
 from modelmill.recipe import Setting
 from modelmill_onnx import kernels, rewrite
 from modelmill_onnx.assignment import algorithm_for, assign_bits, recipe_for
+from modelmill_onnx.blocks import Array, Grid, Packed
 from modelmill_onnx.checker import check_graph
 from modelmill_onnx.external import ExternalData, weight_values
 from modelmill_onnx.format import GENAI, check_structure
-from modelmill_onnx.kernels import Array, Grid, Packed
 from modelmill_onnx.options import QuantizeOptions
 from modelmill_onnx.rewrite import Changes, Matrix, Stored
 

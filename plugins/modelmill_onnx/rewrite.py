@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from modelmill_onnx.kernels import Grid
+from modelmill_onnx.blocks import Grid
 
 _MATRIX = 2
 _FLOATS = {TensorProto.FLOAT: "float32", TensorProto.FLOAT16: "float16"}

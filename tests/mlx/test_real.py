@@ -9,41 +9,18 @@ from typing import Any
 import pytest
 from mlx_parts.folders import assert_same_model, convert, reference
 
-from modelmill import Job, Limits
-from modelmill_gguf import modelmill_converters
 from modelmill_mlx.offers import FORMAT
-from reference import models
 
 pytestmark = [pytest.mark.real, pytest.mark.filterwarnings("ignore")]  # mlx-lm's and transformers' own warnings
 
 
-@pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("smollm2")
-    for name in ("gguf", "out", "scratch"):
-        (folder / name).mkdir()
-    model = models.smollm2()
-    (folder / "gguf" / model.name).symlink_to(model)
-    (record,) = (found for found in modelmill_converters() if found.name == "gguf-to-huggingface")
-    record.run(
-        Job(
-            source=folder / "gguf",
-            inputs={},
-            out=folder / "out",
-            scheme="BF16",
-            options=record.options(),
-            hardware=None,
-            limits=Limits(threads=2, scratch=folder / "scratch"),
-        )
-    )
-    return folder / "out"
-
-
-def test_mlx_lm_answers_and_converts_to_the_same(source: Path, tmp_path: Path) -> None:
+def test_mlx_lm_answers_and_converts_to_the_same(real_checkpoint: Path, tmp_path: Path) -> None:
     import mlx_lm
 
-    made = convert(source, tmp_path, "4bit", group_size=32, threads=2)
-    assert_same_model(made, reference(source, tmp_path / "reference", quantize=True, q_bits=4, q_group_size=32))
+    made = convert(real_checkpoint, tmp_path, "4bit", group_size=32, threads=2)
+    assert_same_model(
+        made, reference(real_checkpoint, tmp_path / "reference", quantize=True, q_bits=4, q_group_size=32)
+    )
     model, tokenizer = mlx_lm.load(str(made))[:2]
     # Two tokens: MLX's quantized kernels take seconds for each on a CPU.
     assert (
@@ -51,17 +28,17 @@ def test_mlx_lm_answers_and_converts_to_the_same(source: Path, tmp_path: Path) -
     )
 
 
-def test_perplexity_by_dequantized_weights(source: Path, tmp_path: Path) -> None:
+def test_perplexity_by_dequantized_weights(real_checkpoint: Path, tmp_path: Path) -> None:
     import torch
     import transformers
 
-    model: Any = transformers.AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
+    model: Any = transformers.AutoModelForCausalLM.from_pretrained(real_checkpoint, dtype=torch.float32)
     text = "\n".join(pydoc_data.topics.topics[key] for key in sorted(pydoc_data.topics.topics))
-    tokenizer: Any = transformers.AutoTokenizer.from_pretrained(source)
+    tokenizer: Any = transformers.AutoTokenizer.from_pretrained(real_checkpoint)
     tokens = torch.tensor(tokenizer(text[:8000], add_special_tokens=False).input_ids[:1024]).reshape(2, 512)
     found = {"source": perplexity(model, tokens)}
     for scheme in ("8bit", "4bit"):
-        load(model, convert(source, tmp_path / scheme, scheme, threads=2))
+        load(model, convert(real_checkpoint, tmp_path / scheme, scheme, threads=2))
         found[scheme] = perplexity(model, tokens)
     print(found)
     assert found["8bit"] == pytest.approx(found["source"], rel=0.01)

@@ -51,7 +51,6 @@ class TestQuantize(QuantizerSuite):
 class TestFormat(FormatSuite):
     plugin = "modelmill_onnx"
     name = "onnx"
-    reads_values = False
 
     @pytest.fixture(scope="class")
     def made(self, tmp_path_factory: pytest.TempPathFactory) -> Path:

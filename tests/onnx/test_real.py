@@ -8,35 +8,16 @@ from typing import Any
 import pytest
 from onnx_parts.folders import build, logits, quantize
 
-from modelmill import Job, Limits
-from modelmill_gguf import modelmill_converters
 from modelmill_onnx.offers import FORMAT
-from reference import models
 
 pytestmark = [pytest.mark.real, pytest.mark.filterwarnings("ignore")]  # torch's and transformers' own warnings
 TURN = "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n"
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("smollm2")
-    for name in ("gguf", "source", "scratch"):
-        (folder / name).mkdir()
-    model = models.smollm2()
-    (folder / "gguf" / model.name).symlink_to(model)
-    (record,) = (found for found in modelmill_converters() if found.name == "gguf-to-huggingface")
-    record.run(
-        Job(
-            source=folder / "gguf",
-            inputs={},
-            out=folder / "source",
-            scheme="BF16",
-            options=record.options(),
-            hardware=None,
-            limits=Limits(threads=2, scratch=folder / "scratch"),
-        )
-    )
-    return build(folder / "source", folder / "onnx", threads=2, layout="foundry-local", model_name="smollm2:1")
+def built(tmp_path_factory: pytest.TempPathFactory, real_checkpoint: Path) -> Path:
+    folder = tmp_path_factory.mktemp("smollm2") / "onnx"
+    return build(real_checkpoint, folder, threads=2, layout="foundry-local", model_name="smollm2:1")
 
 
 @pytest.mark.parametrize("scheme", ["fp32", "int8", "int4"])
