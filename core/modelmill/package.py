@@ -6,7 +6,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from modelmill.config import Build
+from modelmill.config import Build, profile_texts
 from modelmill.decode import DecodeError, decode, suggestion
 from modelmill.errors import ConfigError, ModelmillError, PluginError
 from modelmill.fit import fit
@@ -43,7 +43,7 @@ def package_target(
         shutil.rmtree(folder)
     temporary = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
     temporary.mkdir(parents=True)
-    texts = {name: registry.hardware[name].record.toml for name in registry.hardware}
+    texts = profile_texts(build, registry, (build.targets[target],))
     hardware = load_profile(build.targets[target].hardware, texts)
     job = PackageJob(
         artifact=artifact,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from modelmill import toolchain
-from modelmill.config import Build, Target, check_names, read
+from modelmill.config import Build, Target, check_names, profile_files, profile_texts, read
 from modelmill.decode import encode, suggestion
 from modelmill.distributions import closure
 from modelmill.errors import ConfigError
@@ -37,8 +37,8 @@ class Prepared:
     resolver: Resolver
     states: Mapping[str, SourceState]
     plan: Plan
-    recipes: tuple[Path, ...]
-    """The TOML files that options name."""
+    named: tuple[Path, ...]
+    """The recipes and hardware profiles that the build file names."""
 
 
 def store_folder(named: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
@@ -73,12 +73,12 @@ def prepare(
         store=store,
         resolver=resolver,
         states=states,
-        recipes=recipes,
+        named=(*recipes, *profile_files(targets, lock_path.parent)),
         plan=plan(
             targets,
             states,
             registry,
-            _profiles(registry, {target.hardware for target in targets}),
+            _profiles(build, registry, targets),
             {name: source.requantize for name, source in build.sources.items()},
             identifier(store),
         ),
@@ -125,9 +125,9 @@ def identifier(store: Store) -> Callable[[Offer[Maker[Any]]], Identity]:
     return identify
 
 
-def _profiles(registry: Registry, names: set[str]) -> dict[str, Hardware]:
-    texts = {name: registry.hardware[name].record.toml for name in registry.hardware}
-    return {name: load_profile(name, texts) for name in sorted(names)}
+def _profiles(build: Build, registry: Registry, targets: tuple[Target, ...]) -> dict[str, Hardware]:
+    texts = profile_texts(build, registry, targets)
+    return {target.hardware: load_profile(target.hardware, texts) for target in targets}
 
 
 def _keep_lock(

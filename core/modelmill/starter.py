@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modelmill.config import check_names, parse
+from modelmill.config import check_names, offered, parse
 from modelmill.decode import suggestion
 from modelmill.errors import ConfigError
 from modelmill.hardware import load_profile
@@ -82,7 +82,7 @@ def _scheme(name: str, registry: Registry) -> str:
 
 
 def _hardware(registry: Registry, machine: Mapping[str, Any]) -> str:
-    texts = {name: registry.hardware[name].record.toml for name in registry.hardware}
+    texts = offered(registry)
     here = matching(machine, texts)
     if here:
         return here[0]

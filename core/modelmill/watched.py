@@ -28,7 +28,7 @@ def _watched(prepared: Prepared, made: Made) -> Iterator[str]:
     """
     base = prepared.build.path.absolute()
     yield from (str(base), str(base.parent / LOCK))
-    yield from (str(path) for path in prepared.recipes)
+    yield from (str(path) for path in prepared.named)
     for state in prepared.states.values():
         if state.root is not None:
             yield from _below(state.root)

@@ -1,17 +1,18 @@
 """`modelmill hardware`: hardware profiles, and one of this machine."""
 
 import json
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import click
 
 from modelmill.cli import options, show
+from modelmill.config import offered, profile_text
 from modelmill.errors import ConfigError
 from modelmill.hardware import FIELDS, ancestors, load_profile
 from modelmill.machine import detect as detect_machine
 from modelmill.profile import matching, profile_toml
-from modelmill.registry import Registry, load
+from modelmill.registry import load
 
 
 @click.group()
@@ -24,7 +25,7 @@ def command() -> None:
 def list_profiles(*, as_json: bool) -> None:
     """List every profile and whether this machine could run what is built for it."""
     registry = load()
-    texts = profile_texts(registry)
+    texts = offered(registry)
     here = matching(detect_machine(), texts)
     running = {*here, *(parent for name in here for parent in ancestors(name, texts))}
     profiles = {name: load_profile(name, texts).fields for name in sorted(texts)}
@@ -49,15 +50,18 @@ def list_profiles(*, as_json: bool) -> None:
 @click.argument("name")
 @options.as_json
 def show_profile(name: str, *, as_json: bool) -> None:
-    """Show every field of a profile, with what it inherits and what each means."""
+    """Show every field of a profile (NAME, or a file FILE.toml), with what it inherits and what each means."""
     registry = load()
-    texts = profile_texts(registry)
-    offer = registry.hardware[name]
+    texts, file = offered(registry), None
+    if name.endswith(".toml"):
+        file, name = name, PurePath(name).stem
+        texts[name] = profile_text(Path(file), file)
+    offer = {"file": file} if file else {"plugin": str(registry.hardware[name].plugin)}
     fields = load_profile(name, texts).fields
     if as_json:
-        show.document({"plugin": str(offer.plugin), "inherits": list(ancestors(name, texts)), **fields})
+        show.document({**offer, "inherits": list(ancestors(name, texts)), **fields})
         return
-    click.echo(f"{name} ({offer.plugin})")
+    click.echo(f"{name} ({', '.join(offer.values())})")
     above = ancestors(name, texts)
     if above:
         click.echo(f"inherits from {', '.join(above)}")
@@ -70,7 +74,7 @@ def show_profile(name: str, *, as_json: bool) -> None:
 @options.as_json
 def detect(output: Path | None, *, as_json: bool) -> None:
     """Write a profile of this machine, to standard output unless a file is named."""
-    texts = profile_texts(load())
+    texts = offered(load())
     machine = detect_machine()
     parents = matching(machine, texts)
     text = profile_toml(machine, parents)
@@ -89,12 +93,10 @@ def detect(output: Path | None, *, as_json: bool) -> None:
     elif output is None:
         click.echo(text, nl=False)
     else:
-        click.echo(f"{output}: a profile of this machine; it runs what is built for {', '.join(parents) or 'none'}")
-
-
-def profile_texts(registry: Registry) -> dict[str, str]:
-    """The TOML of every profile that plugins offer, by name."""
-    return {name: registry.hardware[name].record.toml for name in registry.hardware}
+        click.echo(
+            f"{output}: a profile of this machine; it runs what is built for {', '.join(parents) or 'none'}; "
+            f'a target names it so: hardware = "{output.name}"'
+        )
 
 
 def _platform(fields: Any) -> str:

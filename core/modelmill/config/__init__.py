@@ -1,7 +1,22 @@
 """build.toml as typed, frozen values."""
 
 from modelmill.config.check import check_names
+from modelmill.config.profiles import offered, profile_files, profile_text, profile_texts
 from modelmill.config.read import parse, read
 from modelmill.config.records import Build, Defaults, Project, Sign, SourceTable, Target
 
-__all__ = ["Build", "Defaults", "Project", "Sign", "SourceTable", "Target", "check_names", "parse", "read"]
+__all__ = [
+    "Build",
+    "Defaults",
+    "Project",
+    "Sign",
+    "SourceTable",
+    "Target",
+    "check_names",
+    "offered",
+    "parse",
+    "profile_files",
+    "profile_text",
+    "profile_texts",
+    "read",
+]

@@ -2,15 +2,18 @@
 
 from collections.abc import Mapping
 
-from modelmill.config.read import faults_error
+from modelmill.config.profiles import profile_texts
+from modelmill.config.read import NAME, faults_error
 from modelmill.config.records import Build, Target
 from modelmill.decode import Fault, suggestion
+from modelmill.errors import ConfigError
+from modelmill.hardware import load_profile
 from modelmill.registry import Registry
 
 
 def check_names(build: Build, registry: Registry) -> None:
     """Raise ConfigError with every unknown format, scheme, hardware profile, converter, quantizer and URI scheme."""
-    faults = [fault for target in build.targets.values() for fault in _target_faults(target, registry)]
+    faults = [fault for target in build.targets.values() for fault in _target_faults(build, target, registry)]
     for name, source in build.sources.items():
         scheme, colon, _ = source.uri.partition(":")
         if colon and scheme not in registry.sources:
@@ -26,9 +29,12 @@ def check_names(build: Build, registry: Registry) -> None:
         raise faults_error(build.path, build.text, faults)
 
 
-def _target_faults(target: Target, registry: Registry) -> list[Fault]:
+def _target_faults(build: Build, target: Target, registry: Registry) -> list[Fault]:
     path = ("target", target.name)
-    faults = _unknown((*path, "hardware"), "hardware profile", target.hardware, registry.hardware.found)
+    if target.hardware_file is None:
+        faults = _unknown((*path, "hardware"), "hardware profile", target.hardware, registry.hardware.found)
+    else:
+        faults = _profile_faults(build, target, registry)
     faults += _unknown((*path, "format"), "format", target.format, registry.formats.found)
     if target.converter is not None:
         faults += _unknown((*path, "converter"), "converter", target.converter, registry.converters.found)
@@ -40,6 +46,19 @@ def _target_faults(target: Target, registry: Registry) -> list[Fault]:
             message = f"format {target.format!r} has no scheme {target.scheme!r}; {suggestion(target.scheme, schemes)}"
             faults.append(Fault((*path, "scheme"), message))
     return faults
+
+
+def _profile_faults(build: Build, target: Target, registry: Registry) -> list[Fault]:
+    """What is wrong with a profile that a target names as a file."""
+    path = ("target", target.name, "hardware")
+    if not NAME.fullmatch(target.hardware):
+        legal = "lower-case letters, digits, '.', '_', '-'"
+        return [Fault(path, f"{target.hardware!r} is not a name for a hardware profile: {legal}; rename the file")]
+    try:
+        load_profile(target.hardware, profile_texts(build, registry, (target,)))
+    except ConfigError as error:
+        return [Fault(path, str(error))]
+    return []
 
 
 def _unknown(path: tuple[str, ...], kind: str, name: str, known: Mapping[str, object]) -> list[Fault]:

@@ -3,7 +3,7 @@
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from modelmill.config.lines import line_of, locate
@@ -138,10 +138,13 @@ def _missing_faults(document: Document) -> list[Fault]:
 
 
 def _fill(name: str, table: TargetTable, defaults: Defaults) -> Target:
+    hardware = table.hardware or defaults.hardware or ""
+    file = hardware if hardware.endswith(".toml") else None
     return Target(
         name=name,
         source=table.source or defaults.source or "",
-        hardware=table.hardware or defaults.hardware or "",
+        hardware=hardware if file is None else PurePosixPath(file).stem,
+        hardware_file=file,
         format=table.format or defaults.format or "",
         scheme=table.scheme or defaults.scheme or "",
         options={**defaults.options, **table.options},

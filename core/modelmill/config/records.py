@@ -36,6 +36,7 @@ class Defaults:
 
     source: str | None = None
     hardware: str | None = None
+    """A hardware profile: its name, or its file (`boards/gateway.toml`), relative to build.toml's folder."""
     format: str | None = None
     scheme: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -48,6 +49,7 @@ class TargetTable:
 
     source: str | None = None
     hardware: str | None = None
+    """A hardware profile: its name, or its file (`boards/gateway.toml`), relative to build.toml's folder."""
     format: str | None = None
     scheme: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -66,6 +68,7 @@ class Target:
     name: str
     source: str
     hardware: str
+    """The hardware profile's name; where `hardware_file` is its file, the file's name without `.toml`."""
     format: str
     scheme: str
     options: Mapping[str, Any]
@@ -73,6 +76,7 @@ class Target:
     converter: str | None
     quantizer: str | None
     default: bool
+    hardware_file: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
