@@ -14,7 +14,8 @@ class Package:
     """One distribution of the tools' dependency closure.
 
     `licence` is what it states of itself. `requires` are the names of others of the closure, `sha256` is over
-    the digests of its files.
+    the digests of its files; of one that was installed into a tool environment, `wheel_sha256` is its wheel's.
+    `toolchain` names that environment, which may hold another version than the engine's own or another one does.
     """
 
     name: str
@@ -22,6 +23,13 @@ class Package:
     licence: str | None = None
     requires: tuple[str, ...] = ()
     sha256: str | None = None
+    wheel_sha256: str | None = None
+    toolchain: str = ""
+
+    @property
+    def ref(self) -> str:
+        """What the SBOM calls it."""
+        return package_ref(self.name, self.version, self.toolchain)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +48,8 @@ class Evidence:
 
     `target` is the target's table as build.toml has it, `builders` are modelmill itself and each plugin that
     had a step, `packages` the tools of all steps with all that they need. `model_class` is the model's own
-    name of its architecture (`LlamaForCausalLM`), `task` what it is for.
+    name of its architecture (`LlamaForCausalLM`), `task` what it is for. `toolchains` names the toolchain of each
+    step that has one, by the step's key.
     """
 
     target: Mapping[str, Any]
@@ -49,12 +58,19 @@ class Evidence:
     task: str = "text-generation"
     model_class: str | None = None
     properties: Mapping[str, str] = field(default_factory=dict)
+    toolchains: Mapping[str, str] = field(default_factory=dict)
 
 
 def pypi_purl(name: str, version: str) -> str:
     """The package URL of a Python distribution (purl-spec, type `pypi`: PEP 503 name)."""
     plain = re.sub(r"[-_.]+", "-", name).lower()
     return f"pkg:pypi/{_quote(plain)}@{_quote(version)}"
+
+
+def package_ref(name: str, version: str, toolchain: str) -> str:
+    """The reference of a distribution in an SBOM: its package URL, which in a toolchain may not be the only one."""
+    purl = pypi_purl(name, version)
+    return f"toolchain:{toolchain}:{purl}" if toolchain else purl
 
 
 def artifact_purl(name: str, version: str, target: str) -> str:

@@ -86,6 +86,7 @@ def _model_card(manifest: Manifest, facts: Evidence) -> dict[str, Any]:
         "modelmill:parameters": str(manifest.parameters),
         "modelmill:bitsPerWeight": json.dumps(manifest.bits_per_weight),
         **({"modelmill:quantization": manifest.scheme} if manifest.scheme else {}),
+        **({"modelmill:experimental": "true"} if manifest.flags.experimental else {}),
         **facts.properties,
     }
     if manifest.hardware:
@@ -103,15 +104,16 @@ def _formula(manifest: Manifest, facts: Evidence) -> dict[str, Any]:
         "uid": manifest.steps[-1].key if manifest.steps else manifest.target,
         "name": manifest.target,
         "taskTypes": ["build"],
-        "tasks": [_task(manifest, index) for index in range(len(manifest.steps))],
+        "tasks": [_task(manifest, facts, index) for index in range(len(manifest.steps))],
     }
     return {"bom-ref": "formula", "components": components, "workflows": [workflow]}
 
 
-def _task(manifest: Manifest, index: int) -> dict[str, Any]:
+def _task(manifest: Manifest, facts: Evidence, index: int) -> dict[str, Any]:
     step = manifest.steps[index]
     options = {f"modelmill:option:{name}": canonical.dumps(value).decode() for name, value in step.options.items()}
-    tools = [{"ref": evidence.pypi_purl(tool.name, tool.version)} for tool in step.tools]
+    toolchain = facts.toolchains.get(step.key, "")
+    tools = [{"ref": evidence.package_ref(tool.name, tool.version, toolchain)} for tool in step.tools]
     return {
         "bom-ref": f"step:{index}:{step.key}",
         "uid": step.key,
@@ -121,6 +123,7 @@ def _task(manifest: Manifest, index: int) -> dict[str, Any]:
             {
                 "modelmill:plugin": f"{step.plugin} {step.plugin_version}",
                 "modelmill:scheme": step.scheme,
+                **({"modelmill:toolchain": toolchain} if toolchain else {}),
                 **options,
             }
         ),
@@ -129,25 +132,34 @@ def _task(manifest: Manifest, index: int) -> dict[str, Any]:
 
 
 def _dependencies(manifest: Manifest, facts: Evidence) -> list[dict[str, Any]]:
-    present = {evidence.pypi_purl(item.name, "").rstrip("@"): item for item in facts.packages}
+    present = {_place(item.toolchain, item.name): item for item in facts.packages}
     found = [{"ref": ARTIFACT, "dependsOn": sorted(_source_ref(source) for source in manifest.sources)}]
     for item in facts.packages:
-        needed = (evidence.pypi_purl(name, "").rstrip("@") for name in item.requires)
-        refs = {evidence.pypi_purl(present[name].name, present[name].version) for name in needed if name in present}
-        found.append({"ref": evidence.pypi_purl(item.name, item.version), "dependsOn": sorted(refs)})
+        needed = (_place(item.toolchain, name) for name in item.requires)
+        refs = {present[place].ref for place in needed if place in present}
+        found.append({"ref": item.ref, "dependsOn": sorted(refs)})
     return sorted(found, key=lambda item: str(item["ref"]))
 
 
+def _place(toolchain: str, name: str) -> tuple[str, str]:
+    """A distribution by its environment and its name, however that is spelt."""
+    return toolchain, evidence.pypi_purl(name, "")
+
+
 def _package(item: Package) -> dict[str, Any]:
-    purl = evidence.pypi_purl(item.name, item.version)
+    said = {
+        **({"modelmill:files:sha256": item.sha256} if item.sha256 else {}),
+        **({"modelmill:toolchain": item.toolchain} if item.toolchain else {}),
+    }
     return {
-        "bom-ref": purl,
+        "bom-ref": item.ref,
         "type": "library",
         "name": item.name,
         "version": item.version,
-        "purl": purl,
+        "purl": evidence.pypi_purl(item.name, item.version),
+        **({"hashes": [_hash(item.wheel_sha256)]} if item.wheel_sha256 else {}),
         **({"licenses": found} if (found := licences(item.licence)) else {}),
-        **({"properties": _properties({"modelmill:files:sha256": item.sha256})} if item.sha256 else {}),
+        **({"properties": _properties(said)} if said else {}),
     }
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from modelmill.contract import API_VERSION, hookimpl
-    from modelmill.errors import ConvertError, ModelmillError, RemoteError, SignError, SourceError
+    from modelmill.errors import ConvertError, ModelmillError, RemoteError, SignError, SourceError, TransientError
     from modelmill.output import create
     from modelmill.types import (
         Converter,
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Limits,
         Lineage,
         Location,
+        Opener,
         Outlook,
         PackageJob,
         Packager,
@@ -36,8 +37,10 @@ if TYPE_CHECKING:
         SignerOffer,
         Source,
         SourceFile,
+        Stream,
         Tensor,
         TensorData,
+        Toolchain,
     )
 
 __all__ = [
@@ -55,6 +58,7 @@ __all__ = [
     "Lineage",
     "Location",
     "ModelmillError",
+    "Opener",
     "Outlook",
     "PackageJob",
     "Packager",
@@ -72,15 +76,18 @@ __all__ = [
     "Source",
     "SourceError",
     "SourceFile",
+    "Stream",
     "Tensor",
     "TensorData",
+    "Toolchain",
+    "TransientError",
     "create",
     "hookimpl",
 ]
 
 _HOMES = {
     "modelmill.contract": ("API_VERSION", "hookimpl"),
-    "modelmill.errors": ("ConvertError", "ModelmillError", "RemoteError", "SignError", "SourceError"),
+    "modelmill.errors": ("ConvertError", "ModelmillError", "RemoteError", "SignError", "SourceError", "TransientError"),
     "modelmill.output": ("create",),
 }
 """Where the public names that are not records live; records live in `modelmill.types`."""

@@ -7,29 +7,43 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from modelmill import environments
+from modelmill.environments import Kept
 from modelmill.memory import Use, Uses, keep_uses, memories, uses
 from modelmill.store import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holdings:
-    """What lies in a store: blobs by digest with their sizes, and the digests that each step's result names."""
+    """What lies in a store: blobs by digest with their sizes, tool environments, and what each step's result names.
+
+    That is the digests of its files and, where a toolchain made it, the digest of the pins of its environment.
+    """
 
     blobs: Mapping[str, int]
     results: Mapping[str, frozenset[str]]
     uses: tuple[Uses, ...]
+    environments: tuple[Kept, ...] = ()
 
     @property
     def size(self) -> int:
-        """Bytes of all blobs."""
-        return sum(self.blobs.values())
+        """Bytes of all blobs and environments."""
+        return sum(self.sizes.values())
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Bytes of every blob, and of the environments of every set of pins."""
+        found = dict(self.blobs)
+        for item in self.environments:
+            found[item.pins] = found.get(item.pins, 0) + item.size
+        return found
 
     def of(self, use: Use) -> frozenset[str]:
-        """The blobs that a build used, as far as they are there."""
+        """The blobs and pins that a build used, as far as they are there."""
         found = set(use.blobs)
         for key in use.keys:
             found |= self.results.get(key, frozenset())
-        return frozenset(found & self.blobs.keys())
+        return frozenset(found & (self.blobs.keys() | {item.pins for item in self.environments}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,18 +53,22 @@ class Removed:
     results: tuple[str, ...]
     blobs: tuple[str, ...]
     size: int
+    environments: tuple[str, ...] = ()
 
 
 def holdings(store: Store) -> Holdings:
     """Look through a store. A record that cannot be read names nothing."""
     blobs = {path.name: path.stat().st_size for path in (store.root / "blobs" / "sha256").iterdir()}
     results = {path.stem: _named(path) for path in (store.root / "steps").glob("*.json")}
-    return Holdings(blobs=blobs, results=results, uses=tuple(uses(store)))
+    return Holdings(blobs=blobs, results=results, uses=tuple(uses(store)), environments=environments.kept(store))
 
 
 def _named(record: Path) -> frozenset[str]:
     try:
-        return frozenset(file["sha256"] for file in json.loads(record.read_bytes())["files"])
+        found = json.loads(record.read_bytes())
+        parts = found["components"]
+        pins = {environments.tools_digest(parts["tools"])} if "toolchain" in parts else set[str]()
+        return frozenset(file["sha256"] for file in found["files"]) | pins
     except (OSError, ValueError, KeyError, TypeError):
         return frozenset()
 
@@ -71,7 +89,8 @@ def within(held: Holdings, limit: int) -> tuple[Uses, ...]:
         ((use.at, place, use) for place, item in enumerate(held.uses) for use in item.uses), key=lambda item: item[:2]
     )
     needed = Counter(digest for _, _, use in everything for digest in held.of(use))
-    size = sum(held.blobs[digest] for digest in needed)
+    sizes = held.sizes
+    size = sum(sizes[digest] for digest in needed)
     forgotten: set[tuple[int, Use]] = set()
     for _, place, use in everything:
         if size <= limit:
@@ -80,7 +99,7 @@ def within(held: Holdings, limit: int) -> tuple[Uses, ...]:
         for digest in held.of(use):
             needed[digest] -= 1
             if not needed[digest]:
-                size -= held.blobs[digest]
+                size -= sizes[digest]
     return tuple(
         replace(item, uses=tuple(use for use in item.uses if (place, use) not in forgotten))
         for place, item in enumerate(held.uses)
@@ -88,12 +107,18 @@ def within(held: Holdings, limit: int) -> tuple[Uses, ...]:
 
 
 def unneeded(held: Holdings) -> Removed:
-    """The results that no remembered build used, and the blobs that nothing then names."""
+    """The results that no remembered build used, and the blobs and environments that nothing then names."""
     kept_keys = {key for item in held.uses for use in item.uses for key in use.keys}
     results = sorted(key for key in held.results if key not in kept_keys)
     kept = {digest for item in held.uses for use in item.uses for digest in held.of(use)}
     blobs = sorted(digest for digest in held.blobs if digest not in kept)
-    return Removed(results=tuple(results), blobs=tuple(blobs), size=sum(held.blobs[digest] for digest in blobs))
+    unused = [item for item in held.environments if item.pins not in kept]
+    return Removed(
+        results=tuple(results),
+        blobs=tuple(blobs),
+        size=sum(held.blobs[digest] for digest in blobs) + sum(item.size for item in unused),
+        environments=tuple(item.name for item in unused),
+    )
 
 
 def collect(store: Store, patience: float, keep_last: int | None = None, max_size: int | None = None) -> Removed:
@@ -116,6 +141,10 @@ def collect(store: Store, patience: float, keep_last: int | None = None, max_siz
             store.log(key).unlink(missing_ok=True)
         for digest in gone.blobs:
             store.blob(digest).unlink(missing_ok=True)
+        for path in (store.root / "partial").iterdir():
+            path.unlink(missing_ok=True)
+        for name in gone.environments:
+            environments.remove(store, name)
         _drop_listings(store)
         store.sweep()
     return gone

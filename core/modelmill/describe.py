@@ -77,19 +77,28 @@ def evidence(plan: Plan, planned: PlannedTarget) -> Evidence:
         builders[name] = Builder(
             name=name, distribution=plugin["distribution"], version=plugin["version"], sha256=plugin["digest"]
         )
+        toolchain = step.components.get("toolchain", "")
         for tool in step.components["tools"]:
-            packages[tool["name"]] = Package(
-                name=tool["name"],
-                version=tool["version"],
-                licence=tool["licence"],
-                requires=tuple(tool["requires"]),
-                sha256=tool["digest"],
-            )
+            packages[toolchain, tool["name"]] = _package(toolchain, tool)
     return Evidence(
         target=target,
         builders=tuple(builders[name] for name in sorted(builders)),
         packages=tuple(packages[name] for name in sorted(packages)),
         model_class=planned.source.facts.architecture,
+        toolchains={step.key: step.components["toolchain"] for step in steps if "toolchain" in step.components},
+    )
+
+
+def _package(toolchain: str, tool: Mapping[str, Any]) -> Package:
+    """A tool of a step: of a toolchain its wheel is known, of the engine's environment its installed files."""
+    return Package(
+        name=tool["name"],
+        version=tool["version"],
+        licence=tool["licence"],
+        requires=tuple(tool["requires"]),
+        sha256=None if toolchain else tool["digest"],
+        wheel_sha256=tool["digest"] if toolchain else None,
+        toolchain=toolchain,
     )
 
 

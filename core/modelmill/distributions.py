@@ -13,6 +13,7 @@ from modelmill.errors import MissingToolError
 from modelmill.store import StatIndex
 
 _NATIVE = (".so", ".dylib", ".pyd")
+_LICENCE = ("License-Expression", "License")
 _SHORT = 80
 
 
@@ -98,7 +99,7 @@ def _read(distribution: importlib.metadata.Distribution, extras: tuple[str, ...]
     return {
         "version": distribution.version,
         "digest": hashlib.sha256("\n".join(sorted(record)).encode()).hexdigest(),
-        "licence": _licence(metadata.get_all("License-Expression"), metadata.get_all("License")),
+        "licence": stated_licence(*(next(iter(metadata.get_all(name, ())), None) for name in _LICENCE)),
         "native": native,
         "requires": _requires(distribution, extras),
     }
@@ -126,7 +127,7 @@ def _counts(path: str) -> bool:
     return path.rpartition("/")[2] not in {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"}
 
 
-def _licence(expression: list[str] | None, text: list[str] | None) -> str | None:
-    """The licence as the distribution states it, if it does so in a word or two."""
-    stated = next(iter(expression or text or ()), None)
+def stated_licence(expression: str | None, text: str | None) -> str | None:
+    """The licence as a distribution's metadata states it, if it does so in a word or two."""
+    stated = expression or text
     return stated if stated and "\n" not in stated and len(stated) <= _SHORT else None

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from modelmill import environments
 from modelmill.execute import machine
+from modelmill.lock import LockedToolchain, read_lock, this_platform
 from modelmill.registry import Registry
+from modelmill.types import Toolchain
 
 _LITTLE = 2 << 30
 _OLDEST = (3, 11)
@@ -29,8 +32,11 @@ class Finding:
     mend: str = ""
 
 
-def findings(registry: Registry, store: Path, *, load_tools: bool) -> Iterator[Finding]:
-    """Look at everything; `load_tools` also imports every tool in a process of its own."""
+def findings(registry: Registry, store: Path, lock: Path, *, load_tools: bool) -> Iterator[Finding]:
+    """Look at everything; `load_tools` also imports every tool in a process of its own.
+
+    Of toolchains, what the lock file pins counts.
+    """
     yield _python()
     for plugin in registry.plugins:
         yield Finding(name=f"plugin {plugin.name}", state="good", said=str(plugin))
@@ -40,6 +46,10 @@ def findings(registry: Registry, store: Path, *, load_tools: bool) -> Iterator[F
         yield Finding(name=f"plugin {item.name}", state="bad", said=said, mend=mend)
     for name, (requirement, users) in sorted(_tools(registry).items()):
         yield _tool(name, requirement, users, load=load_tools)
+    locked = read_lock(lock).toolchains
+    for name, (toolchain, offers) in sorted(registry.toolchains().items()):
+        records = ", ".join(sorted({offer.record.name for offer in offers}))
+        yield _toolchain(toolchain, locked.get(name), lock.name, store, f"used by {records}")
     yield _disk(store)
     memory = f"{machine.memory() / 2**30:.1f} GiB for steps, {machine.cores()} cores"
     yield Finding(name="machine", state="good", said=memory)
@@ -51,6 +61,26 @@ def _python() -> Finding:
     if sys.version_info[:2] < _OLDEST:
         return Finding(name="python", state="bad", said=said, mend="install Python 3.11 or later")
     return Finding(name="python", state="good", said=said)
+
+
+def _toolchain(toolchain: Toolchain, known: LockedToolchain | None, lock: str, store: Path, users: str) -> Finding:
+    """A toolchain whose environment is not there yet is no fault: the first build that needs it makes it."""
+    name = f"toolchain {toolchain.name}"
+    pins = known.on(this_platform()) if known is not None and known.requires == toolchain.requires else ()
+    if not pins:
+        said = f"not pinned in {lock} for {this_platform()}, which a target that needs it does; {users}"
+        return Finding(name=name, state="missing", said=said, mend=environments.MEND)
+    where = environments.folder(store, pins)
+    match environments.state(store, pins):
+        case "good":
+            said = f"{len(pins)} packages, {environments.size(where) / 2**20:,.1f} MiB in {where}; {users}"
+            return Finding(name=name, state="good", said=said)
+        case "changed":
+            said = f"its environment changed since it was made ({where}); {users}"
+            return Finding(name=name, state="bad", said=said, mend=environments.MEND)
+        case "missing":
+            said = f"{len(pins)} packages pinned, and their environment is not made yet; {users}"
+            return Finding(name=name, state="missing", said=said, mend=environments.MEND)
 
 
 def _tools(registry: Registry) -> dict[str, tuple[str, list[str]]]:

@@ -15,6 +15,7 @@ __all__ = [
     "SourceError",
     "StepError",
     "StoreError",
+    "TransientError",
 ]
 
 
@@ -48,6 +49,14 @@ class SourceError(ModelmillError):
     exit_code = 2
 
 
+class TransientError(SourceError):
+    """A source fails now and may work in a moment; `after` is how many seconds it asks to wait."""
+
+    def __init__(self, sentence: str, after: float | None = None) -> None:
+        super().__init__(sentence)
+        self.after = after
+
+
 class RemoteError(ModelmillError):
     """A registry or another remote refuses, fails, or serves something other than what was published."""
 
@@ -62,6 +71,10 @@ class MissingToolError(ModelmillError):
     """A step's tools are not installed; the sentence holds the command that installs them."""
 
     exit_code = 2
+
+
+class ToolchainError(MissingToolError):
+    """A toolchain cannot be resolved, or its environment cannot be made."""
 
 
 class PluginError(ModelmillError):

@@ -115,7 +115,10 @@ def _step(before: Memory, old_key: str | None, new: Mapping[str, Any], listing: 
         yield from _differences(_WORDS[part], (), old.get(part), new.get(part))
     for part in ("plugin", "engine"):
         yield from _package(part, old[part], new[part], listing)
-    yield from _tools(old.get("tools", ()), new.get("tools", ()))
+    yield from _differences("the step's toolchain", (), old.get("toolchain"), new.get("toolchain"))
+    both = old.get("toolchain") == new.get("toolchain")
+    part = f"toolchain {new['toolchain']}'s" if both and "toolchain" in new else "tool"
+    yield from _tools(part, old.get("tools", ()), new.get("tools", ()))
 
 
 _WORDS = {
@@ -158,17 +161,17 @@ def _package(part: str, old: Mapping[str, Any], new: Mapping[str, Any], listing:
         yield from _differences(f"{part} file", (), before, after, flat=True)
 
 
-def _tools(old: Any, new: Any) -> Iterator[Change]:
+def _tools(part: str, old: Any, new: Any) -> Iterator[Change]:
     before, after = ({tool["name"]: tool for tool in tools} for tools in (old, new))
     for name in sorted({*before, *after}):
         one, other = before.get(name), after.get(name)
         if one is None or other is None:
-            yield Change(part="tool", name=name, before=one and one["version"], after=other and other["version"])
+            yield Change(part=part, name=name, before=one and one["version"], after=other and other["version"])
         elif one["version"] != other["version"]:
-            yield Change(part="tool", name=name, before=one["version"], after=other["version"])
+            yield Change(part=part, name=name, before=one["version"], after=other["version"])
         elif one != other:
             field = next(field for field in other if one.get(field) != other[field])
-            yield Change(part="tool", name=f"{name}'s {field}", before=one.get(field), after=other[field])
+            yield Change(part=part, name=f"{name}'s {field}", before=one.get(field), after=other[field])
 
 
 def _artifact(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:

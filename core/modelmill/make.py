@@ -62,7 +62,7 @@ def make(
     if todo.steps:
         store.sweep()
         begin(store, prepared.plan, build)
-    outcome = execute(prepared.plan, todo, store, prepared.resolver, settings, listen)
+    outcome = execute(prepared.plan, todo, store, prepared.resolver, settings, listen, prepared.pinner.environment)
     folder = output / build.project.name / build.project.version
     placing = _Placing(prepared=prepared, folder=folder, signer=signer, link=link)
     artifacts, failures = [], dict(outcome.failures)

@@ -13,14 +13,15 @@ from modelmill import toolchain
 from modelmill.config import Build, Target, check_names, profile_files, profile_texts, read
 from modelmill.decode import encode, suggestion
 from modelmill.distributions import closure
-from modelmill.errors import ConfigError
+from modelmill.errors import ConfigError, ModelmillError, ToolchainError
 from modelmill.hardware import load_profile
-from modelmill.lock import LockedSource, Resolver, SourceState, read_lock, write_lock
+from modelmill.lock import Locked, Resolver, SourceState, read_lock, write_lock
+from modelmill.pinning import Pinner, tool
 from modelmill.plan import Plan, plan
 from modelmill.plan.keys import Identity
 from modelmill.registry import Offer, Registry, load
 from modelmill.store import Store
-from modelmill.types import Hardware, Maker
+from modelmill.types import Maker
 from modelmill_artifacts import licence, policy
 from modelmill_artifacts.errors import ArtifactError
 
@@ -37,6 +38,7 @@ class Prepared:
     resolver: Resolver
     states: Mapping[str, SourceState]
     plan: Plan
+    pinner: Pinner
     named: tuple[Path, ...]
     """The recipes and hardware profiles that the build file names."""
 
@@ -52,9 +54,18 @@ def store_folder(named: Path | None, environment: Mapping[str, str] = os.environ
 
 
 def prepare(
-    file: Path, store: Store, names: tuple[str, ...] = (), *, everything: bool = False, locked: bool = False
+    file: Path,
+    store: Store,
+    names: tuple[str, ...] = (),
+    *,
+    everything: bool = False,
+    locked: bool = False,
+    told: Callable[[str], None] = lambda line: None,  # noqa: ARG005
 ) -> Prepared:
-    """Read, check, resolve and plan. With `locked`, a lock that does not stand for the sources is refused."""
+    """Read, check, resolve and plan; `told` hears, in a line each, of what takes long.
+
+    With `locked`, a lock that does not stand for the sources and the toolchains is refused.
+    """
     build, recipes = _with_recipes(read(file))
     store.share()
     registry = load()
@@ -62,11 +73,12 @@ def prepare(
     targets = select(build, names, everything=everything)
     lock_path = build.path.absolute().parent / LOCK
     known = read_lock(lock_path)
-    resolver = Resolver(build, registry, store, known)
+    resolver = Resolver(build, registry, store, known.sources)
     needed = sorted({name for target in targets for name in (target.source, *target.inputs.values())})
     states = {name: resolver.resolve(name) for name in needed}
     _check_licences(build, states)
     _keep_lock(build, lock_path, known, states, locked=locked)
+    pinner = Pinner(lock_path, store, registry, locked=locked, told=told)
     return Prepared(
         build=build,
         registry=registry,
@@ -74,15 +86,37 @@ def prepare(
         resolver=resolver,
         states=states,
         named=(*recipes, *profile_files(targets, lock_path.parent)),
-        plan=plan(
-            targets,
-            states,
-            registry,
-            _profiles(build, registry, targets),
-            {name: source.requantize for name, source in build.sources.items()},
-            identifier(store),
-        ),
+        pinner=pinner,
+        plan=_plan(build, targets, states, registry, identifier(store, pinner)),
     )
+
+
+def pin_toolchains(
+    build: Build, states: Mapping[str, SourceState], registry: Registry, store: Store, pinner: Pinner
+) -> None:
+    """Pin the toolchains that the targets' steps need. A target that cannot be planned is a plan's to tell of."""
+    with_recipes, _ = _with_recipes(build)
+    identify = identifier(store, pinner)
+    for target in with_recipes.targets.values():
+        try:
+            _plan(with_recipes, (target,), states, registry, identify)
+        except ToolchainError:
+            raise
+        except ModelmillError:
+            continue
+
+
+def _plan(
+    build: Build,
+    targets: tuple[Target, ...],
+    states: Mapping[str, SourceState],
+    registry: Registry,
+    identify: Callable[[Offer[Maker[Any]]], Identity],
+) -> Plan:
+    texts = profile_texts(build, registry, targets)
+    hardware = {target.hardware: load_profile(target.hardware, texts) for target in targets}
+    requantize = {name: source.requantize for name, source in build.sources.items()}
+    return plan(targets, states, registry, hardware, requantize, identify)
 
 
 def select(build: Build, names: tuple[str, ...], *, everything: bool) -> tuple[Target, ...]:
@@ -101,13 +135,16 @@ def select(build: Build, names: tuple[str, ...], *, everything: bool) -> tuple[T
     return tuple(found.values())
 
 
-def identifier(store: Store) -> Callable[[Offer[Maker[Any]]], Identity]:
+def identifier(store: Store, pinner: Pinner) -> Callable[[Offer[Maker[Any]]], Identity]:
     """Tells what makes a step's bytes beside its job; see `keys.Identity`."""
     engine = {"version": importlib.metadata.version("modelmill"), "digest": toolchain.engine_digest(store.index)}
 
     def identify(offer: Offer[Maker[Any]]) -> Identity:
         record, plugin = offer.record, offer.plugin
-        tools = closure(record.tools, record.requirement, store.index)
+        if record.toolchain is None:
+            tools = [encode(item) for item in closure(record.tools, record.requirement, store.index)]
+        else:
+            tools = [tool(pin) for pin in pinner.pins(record.toolchain)]
         identity: dict[str, Any] = {
             "plugin": {
                 "distribution": plugin.distribution,
@@ -116,33 +153,28 @@ def identifier(store: Store) -> Callable[[Offer[Maker[Any]]], Identity]:
                 "digest": toolchain.package_digest(plugin.module, store.index),
             },
             "engine": engine,
-            "tools": [encode(tool) for tool in tools],
+            "tools": tools,
         }
-        if any(tool.native for tool in tools):
+        if record.toolchain is not None:
+            identity["toolchain"] = record.toolchain.name
+        if any(item["native"] for item in tools):
             identity["platform"] = toolchain.platform_facts()
         return identity
 
     return identify
 
 
-def _profiles(build: Build, registry: Registry, targets: tuple[Target, ...]) -> dict[str, Hardware]:
-    texts = profile_texts(build, registry, targets)
-    return {target.hardware: load_profile(target.hardware, texts) for target in targets}
-
-
-def _keep_lock(
-    build: Build, path: Path, known: Mapping[str, LockedSource], states: Mapping[str, SourceState], *, locked: bool
-) -> None:
+def _keep_lock(build: Build, path: Path, known: Locked, states: Mapping[str, SourceState], *, locked: bool) -> None:
     """Write what was resolved beside what the lock knows of other sources; or refuse where nothing may change."""
-    kept = {name: source for name, source in known.items() if name in build.sources}
+    kept = {name: source for name, source in known.sources.items() if name in build.sources}
     found = {**kept, **{name: state.locked for name, state in states.items()}}
     if locked:
-        stale = sorted(name for name, source in found.items() if known.get(name) != source)
+        stale = sorted(name for name, source in found.items() if known.sources.get(name) != source)
         if stale:
             raise ConfigError(f"{path.name}: does not stand for source {', '.join(stale)}; run `modelmill lock`")
         return
-    if found != known:
-        write_lock(path, found.values())
+    if found != known.sources:
+        write_lock(path, replace(known, sources=found))
 
 
 def _check_licences(build: Build, states: Mapping[str, SourceState]) -> None:

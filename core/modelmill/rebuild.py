@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from modelmill import environments
 from modelmill.compare import tensors
 from modelmill.errors import ConfigError, ConvertError, ModelmillError
 from modelmill.execute import Event, Settings
@@ -63,6 +64,7 @@ def check(
     try:
         fresh = Store(workspace.scratch / "store", store.warn)
         _seed(file.absolute().parent / LOCK, store, fresh)
+        environments.share(store, fresh)
         prepared = prepare(file, fresh, names, everything=everything, locked=True)
         folder = output or prepared.build.path.absolute().parent / "dist"
         release = folder / prepared.build.project.name / prepared.build.project.version
@@ -79,7 +81,7 @@ def check(
 
 def _seed(lock: Path, store: Store, fresh: Store) -> None:
     """Give a fresh store the locked files that this one holds whole, so that they need not be fetched again."""
-    for source in read_lock(lock).values():
+    for source in read_lock(lock).sources.values():
         for item in source.files:
             target = fresh.blob(item.sha256)
             if not target.exists() and store.has_blob(item.sha256, item.size) and store.verify(item.sha256):

@@ -1,6 +1,7 @@
 """Which plugins are installed, what each offers, and whose every offer is."""
 
 import importlib.metadata
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
@@ -20,6 +21,7 @@ from modelmill.types import (
     Remote,
     SignerOffer,
     Source,
+    Toolchain,
 )
 from modelmill.wellformed import problem
 
@@ -36,6 +38,8 @@ RECORDS: Mapping[str, type[Any]] = {
     "signers": SignerOffer,
 }
 """The record that each hook, `modelmill_` and the name, offers."""
+
+_TOOLCHAIN = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 Record = TypeVar("Record")
 
@@ -122,6 +126,26 @@ class Registry:
             yield "converter", Offer(record=converter.record, plugin=converter.plugin)
         for quantizer in self.quantizers.all():
             yield "quantizer", Offer(record=quantizer.record, plugin=quantizer.plugin)
+
+    def toolchains(self) -> dict[str, tuple[Toolchain, tuple[Offer[Maker[Any]], ...]]]:
+        """Every toolchain by name, with the offers that run in it; of a name that means two, the first."""
+        found: dict[str, tuple[Toolchain, tuple[Offer[Maker[Any]], ...]]] = {}
+        for _, offer in self.makers():
+            toolchain = offer.record.toolchain
+            if toolchain is not None:
+                first, offers = found.get(toolchain.name, (toolchain, ()))
+                found[toolchain.name] = (first, (*offers, offer))
+        return found
+
+    def check_toolchain(self, name: str) -> None:
+        """Raise PluginError where offers mean different requirements by one toolchain's name."""
+        toolchain, offers = self.toolchains()[name]
+        other = next((offer for offer in offers if offer.record.toolchain != toolchain), None)
+        if other is not None:
+            raise PluginError(
+                f"{offers[0].plugin} and {other.plugin} mean different requirements by the toolchain {name!r}; "
+                "they need different names"
+            )
 
 
 def load() -> Registry:
@@ -219,7 +243,7 @@ class _Collector:
             self._fail(plugin, f"fails to offer its {kind}s: {type(error).__name__}: {error}")
             return []
         for item in items:
-            if (what := problem(item, record)) is not None:
+            if (what := problem(item, record) or _toolchain_fault(item)) is not None:
                 self._fail(plugin, what)
                 return []
         return items
@@ -228,3 +252,21 @@ class _Collector:
         self.broken.append(
             Broken(name=plugin.name, distribution=plugin.distribution, version=plugin.version, reason=reason)
         )
+
+
+def _toolchain_fault(record: Any) -> str | None:
+    """What is wrong with the toolchain that a record names, if it names one."""
+    if not isinstance(record, Maker) or record.toolchain is None:
+        return None
+    from modelmill.requirement import fault
+
+    name, requires = record.toolchain.name, record.toolchain.requires
+    where = f"offers {record.name!r} with a toolchain {name!r}"
+    if not _TOOLCHAIN.fullmatch(name):
+        return f"{where}, whose name is not small letters, digits and dashes"
+    if record.tools:
+        return f"{where} and with tools: its tools are what the toolchain requires"
+    if not requires:
+        return f"{where} that requires nothing"
+    wrong = next((found for text in requires if (found := fault(text))), None)
+    return None if wrong is None else f"{where}: {wrong}"

@@ -17,6 +17,7 @@ import os
 import resource
 import select
 import signal
+import subprocess
 import sys
 import time
 import traceback
@@ -44,14 +45,21 @@ class InvalidResultError(Exception):
 
 
 def encode_job(
-    module: str, kind: str, name: str, job: Job[Any], validate: tuple[str, str] | None = None
+    module: str,
+    kind: str,
+    name: str,
+    job: Job[Any],
+    validate: tuple[str, str] | None = None,
+    checker: str | None = None,
 ) -> dict[str, Any]:
     """A job and the record that it is for, as JSON data for the child.
 
-    `validate` names the module and the format whose owner checks the result.
+    `validate` names the module and the format whose owner checks the result; `checker` is the Python that does so
+    where it is another than the step's, because the owner's tools are installed there.
     """
     return {
         "validate": validate,
+        "checker": checker,
         "module": module,
         "kind": kind,
         "name": name,
@@ -103,7 +111,30 @@ def find(module: str, kind: str, name: str) -> Maker[Any]:
     raise LookupError(f"{module} offers no {kind} {name!r}")
 
 
-def _validate(owner: tuple[str, str], out: Path) -> None:
+def _check(owner: tuple[str, str], out: Path, checker: str | None) -> None:
+    """Have the format's owner check a result; raise InvalidResultError with what it says."""
+    if checker is None:
+        validate(owner, out)
+        return
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    words = [checker, "-P", "-c", _CHECK, *owner, str(out)]
+    done = subprocess.run(words, env=environment, stdout=subprocess.PIPE, check=False)
+    if done.returncode != 0:
+        raise InvalidResultError(done.stdout.decode(errors="replace") or f"its check ended with {done.returncode}")
+
+
+_CHECK = """
+import pathlib, sys
+from modelmill.step import InvalidResultError, validate
+try:
+    validate((sys.argv[1], sys.argv[2]), pathlib.Path(sys.argv[3]))
+except InvalidResultError as error:
+    sys.exit(print(error, end="", flush=True) or 1)
+"""
+
+
+def validate(owner: tuple[str, str], out: Path) -> None:
+    """Check a result as the owner (module, format) of its format does. InvalidResultError where it is not sound."""
     module, name = owner
     for record in importlib.import_module(module).modelmill_formats():
         if record.name == name:
@@ -171,7 +202,7 @@ def _work(data: Mapping[str, Any], note: mmap.mmap) -> None:
         maker, job = decode_job(data)
         maker.run(job)
         if data["validate"] is not None and any(job.out.iterdir()):
-            _validate(data["validate"], job.out)
+            _check(data["validate"], job.out, data.get("checker"))
         outcome = {"event": "ran"}
         code = 0
     except ConvertError as error:

@@ -1,6 +1,7 @@
 """The values that cross between the engine and its plugins: frozen, and plain data."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -132,11 +133,28 @@ class Outlook(Generic[Options]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Input:
-    """A further input that a step takes beside its source: an importance matrix, a calibration text, an adapter."""
+    """A further input that a step takes beside its source: an importance matrix, a calibration text, an adapter.
+
+    A required one that the target does not name is made of the step's own source, where a converter without
+    inputs makes this format of it: what must be measured in weights before a step may run is such a converter.
+    """
 
     format: str
     required: bool = False
     reads: tuple[str, ...] = ("**",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Toolchain:
+    """Tools that must not share an environment with the engine's: the step runs in a virtual environment of its own.
+
+    `name` (small letters, digits, dashes) is what build.lock and people call it; records that name the same one
+    share its environment. `requires` are requirements as pip takes them (PEP 508: names, extras, versions, markers;
+    no URLs). What they resolved to is pinned in build.lock: every distribution, by version and digest of its wheel.
+    """
+
+    name: str
+    requires: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,9 +165,10 @@ class Maker(Generic[Options]):
     pure, fast, need no tool, and run in the engine at plan time. `reads` are patterns (`fnmatch`, and `**`
     for every file) of the source's files that the step sees. `tools` are the distributions that make the
     bytes; they and all that they need enter the key. `requirement` is what to install where one is missing,
-    such as `modelmill[gguf]`. Raise `revision` when the same job gives other bytes than before. A record
-    that `uses_lineage` writes into its result where the model came from, and makes it anew for every revision of the
-    source. `replaces` names the chain of records whose work a fused record does in one go, byte for byte.
+    such as `modelmill[gguf]`. A record with a `toolchain` names no `tools`: its tools are all that the toolchain
+    resolved to. Raise `revision` when the same job gives other bytes than before. A record that `uses_lineage`
+    writes into its result where the model came from, and makes it anew for every revision of the source.
+    `replaces` names the chain of records whose work a fused record does in one go, byte for byte.
     """
 
     name: str
@@ -163,6 +182,7 @@ class Maker(Generic[Options]):
     inputs: Mapping[str, Input] = field(default_factory=dict)
     tools: tuple[str, ...] = ()
     requirement: str = ""
+    toolchain: Toolchain | None = None
     uses_hardware: tuple[str, ...] = ()
     uses_lineage: bool = False
     replaces: tuple[str, ...] = ()
@@ -236,11 +256,14 @@ class Resolution:
     """What a URI stands for now: an exact revision, and its files.
 
     `root` is the folder that holds the files where they lie on this machine already and are to be used in place.
+    `mixed` says that they may be more than one model's, or in more than one framework's format: where build.toml
+    does not `include` some of them, the engine then takes one checkpoint's own.
     """
 
     revision: str
     files: tuple[SourceFile, ...]
     root: Path | None = None
+    mixed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,20 +276,35 @@ class Location:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """The bytes of a file from `start` on, read from front to back; `read(n)` gives at most n, and none at the end."""
+
+    read: Callable[[int], bytes]
+    close: Callable[[], None]
+    start: int = 0
+
+
+Opener = Callable[[SourceFile, int], Stream]
+"""Opens a file to be read from a place on, or from its front where that cannot be; `Stream.start` says which."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """A way to reach checkpoints, picked by the URI's scheme.
 
-    `resolve(location, scratch)` may use the network and an empty scratch folder. `fetch(location, files,
-    out, scratch)` writes these files of the resolved revision, which `location.revision` then holds, into
-    `out`; the engine checks the digests. It finds in `scratch` what `resolve` left there, if that ran just before.
-    Both raise SourceError. A `local` source is used where it lies (`Resolution.root`) and looked at in every
+    `resolve(location, scratch)` says what there is; it may use the network and an empty scratch folder.
+    `connect(location, scratch)` is entered before files of the resolved revision, which `location.revision` then
+    holds, are fetched, and gives an opener, which is called by several threads at once; it finds in `scratch`
+    what `resolve` left there, if that ran just before. The engine does the rest: files at once, tries, resumption,
+    digests. All raise SourceError, or TransientError for what may work in a moment; an OSError while a stream is
+    read is a cut connection. A `local` source is used where it lies (`Resolution.root`) and looked at in every
     build; any other is resolved once, and the lock then stands for it.
     """
 
     name: str
     local: bool = False
     resolve: Callable[[Location, Path], Resolution]
-    fetch: Callable[[Location, tuple[SourceFile, ...], Path, Path], None]
+    connect: Callable[[Location, Path], AbstractContextManager[Opener]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,7 +46,9 @@ def command(
 ) -> int:
     """Build targets into dist/NAME/VERSION/TARGET; all default ones if none is named."""
     store = Store(store_folder(store_path), show.warn)
-    prepared = prepare(file, store, names, everything=everything, locked=locked)
+    prepared = prepare(
+        file, store, names, everything=everything, locked=locked, told=show.quietly if as_json else show.tell
+    )
     for warning in prepared.plan.warnings:
         show.warn(warning)
     if dry_run:

@@ -34,7 +34,10 @@ def stats(store_path: Path | None, as_json: bool) -> None:
     if as_json:
         show.document(_stats(store, held, free))
         return
-    click.echo(f"{store.root}: {len(held.results)} results, {len(held.blobs)} files, {show.size(held.size)}")
+    what = [f"{len(held.results)} results", f"{len(held.blobs)} files"]
+    if held.environments:
+        what.append(show.count(len(held.environments), "tool environment"))
+    click.echo(f"{store.root}: {', '.join(what)}, {show.size(held.size)}")
     click.echo(f"{show.size(free.size)} that no remembered build needs; `modelmill cache gc` frees them")
     rows = [(i["target"], str(i["builds"]), show.size(i["bytes"]), i["file"]) for i in _by_target(held)]
     if rows:
@@ -99,11 +102,15 @@ def _tell(store: Store, gone: Removed, *, as_json: bool) -> None:
                 "store": str(store.root),
                 "results": list(gone.results),
                 "files": len(gone.blobs),
+                "environments": list(gone.environments),
                 "bytes": gone.size,
             }
         )
         return
-    click.echo(f"removed {len(gone.results)} results and {len(gone.blobs)} files, {show.size(gone.size)}")
+    what = [f"{len(gone.results)} results", f"{len(gone.blobs)} files"]
+    if gone.environments:
+        what.append(show.count(len(gone.environments), "tool environment"))
+    click.echo(f"removed {', '.join(what[:-1])} and {what[-1]}, {show.size(gone.size)}")
 
 
 def _stats(store: Store, held: Holdings, free: Removed) -> dict[str, Any]:
@@ -111,6 +118,7 @@ def _stats(store: Store, held: Holdings, free: Removed) -> dict[str, Any]:
         "store": str(store.root),
         "results": len(held.results),
         "files": len(held.blobs),
+        "environments": len(held.environments),
         "bytes": held.size,
         "unneeded_bytes": free.size,
         "disk_free_bytes": shutil.disk_usage(store.root).free,
@@ -122,6 +130,6 @@ def _by_target(held: Holdings) -> list[dict[str, Any]]:
     found = []
     for item in held.uses:
         blobs = frozenset[str]().union(*(held.of(use) for use in item.uses))
-        size = sum(held.blobs[digest] for digest in blobs)
+        size = sum(held.sizes[digest] for digest in blobs)
         found.append({"target": item.target, "file": item.file, "builds": len(item.uses), "bytes": size})
     return sorted(found, key=lambda item: (-item["bytes"], item["target"]))

@@ -7,20 +7,21 @@ import click
 from modelmill.cli import options, show
 from modelmill.decode import encode
 from modelmill.doctor import findings
-from modelmill.prepare import store_folder
+from modelmill.prepare import LOCK, store_folder
 from modelmill.registry import load
 
 
 @click.command()
 @click.option("--quick", is_flag=True, help="Do not load the tools, which may take some seconds.")
-@options.store
+@options.build_file
 @options.as_json
-def command(quick: bool, store_path: Path | None, as_json: bool) -> int:
-    """Look at Python, plugins, tools, disk and memory; the exit code is 1 if something is broken.
+def command(quick: bool, file: Path, store_path: Path | None, as_json: bool) -> int:
+    """Look at Python, plugins, tools, tool environments, disk and memory; the exit code is 1 if something is broken.
 
-    A tool that is not installed is no fault: it is told with the command that installs it.
+    A tool that is not installed is no fault: it is told with the command that installs it. What toolchains stand for
+    is told by the lock of the build file, where there is one.
     """
-    found = tuple(findings(load(), store_folder(store_path), load_tools=not quick))
+    found = tuple(findings(load(), store_folder(store_path), file.absolute().parent / LOCK, load_tools=not quick))
     if as_json:
         show.document({"findings": encode(found)})
     else:

@@ -24,7 +24,7 @@ def command(
 ) -> None:
     """Say why targets would be built again: which file, option, tool or plugin changed since the last build."""
     store = Store(store_folder(store_path), show.warn)
-    prepared = prepare(file, store, names, everything=everything)
+    prepared = prepare(file, store, names, everything=everything, told=show.quietly if as_json else show.tell)
     found = why(prepared, outstanding(prepared), output)
     store.index.save()
     if as_json:

@@ -32,7 +32,9 @@ def command(
 ) -> None:
     """Show the steps that targets need, their predicted sizes, and which are in the store already."""
     store = Store(store_folder(store_path), show.warn)
-    prepared = prepare(file, store, names, everything=everything, locked=locked)
+    prepared = prepare(
+        file, store, names, everything=everything, locked=locked, told=show.quietly if as_json else show.tell
+    )
     for warning in prepared.plan.warnings:
         show.warn(warning)
     todo = outstanding(prepared)

@@ -55,6 +55,16 @@ def warn(message: str) -> None:
     click.echo(f"modelmill: warning: {message}", err=True)
 
 
+def tell(line: str) -> None:
+    """Tell of something that takes a while, beside the results."""
+    click.echo(f"  {line} …", err=True)
+
+
+def quietly(line: str) -> None:
+    """Tell nothing."""
+    del line
+
+
 def relative(path: Path) -> str:
     """A path from here where it lies below, else whole."""
     try:

@@ -5,13 +5,12 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from modelmill.execute.environment import environment
+from modelmill.execute.environment import Interpreter, environment
 from modelmill.plan import Step
 from modelmill.store import Lock, Workspace
 
@@ -25,7 +24,9 @@ class Child:
     guard reads the end of it and kills whatever belongs to the step.
     """
 
-    def __init__(self, step: Step, job: Mapping[str, Any], workspace: Workspace, lock: Lock, log: Path) -> None:
+    def __init__(
+        self, step: Step, job: Mapping[str, Any], workspace: Workspace, lock: Lock, log: Path, interpreter: Interpreter
+    ) -> None:
         self.step = step
         self.workspace = workspace
         self.lock = lock
@@ -38,12 +39,12 @@ class Child:
         try:
             with log.open("wb") as output:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", "modelmill.step", str(writer)],
+                    [str(interpreter.python), "-P", "-m", "modelmill.step", str(writer)],
                     stdin=subprocess.PIPE,
                     stdout=output,
                     stderr=output,
                     cwd=workspace.scratch,
-                    env=environment(os.environ, workspace.scratch, threads),
+                    env=environment(os.environ, workspace.scratch, threads, interpreter),
                     pass_fds=(writer, workspace.lock.descriptor, lock.descriptor),
                     start_new_session=True,
                     umask=0o022,

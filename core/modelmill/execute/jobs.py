@@ -1,12 +1,17 @@
 """A step → the job that its child is given; the child's outcome → a result in the store, or an error."""
 
 import signal
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from modelmill.decode import decode
+from modelmill.environments import python_of
 from modelmill.errors import ConvertError, ModelmillError, SourceError, StepError
 from modelmill.execute.child import Child
+from modelmill.execute.code import lay_out
+from modelmill.execute.environment import Interpreter
 from modelmill.lock import Resolver
 from modelmill.lock.records import LockedFile, matching
 from modelmill.plan import Leaf, Step
@@ -14,7 +19,7 @@ from modelmill.plan.records import Origin
 from modelmill.step import encode_job
 from modelmill.store import Result, Store, Workspace
 from modelmill.tree import OutFile
-from modelmill.types import Job, Limits
+from modelmill.types import Job, Limits, Toolchain
 
 
 def prepare(
@@ -28,7 +33,7 @@ def prepare(
 ) -> dict[str, Any]:
     """Lay out a step's inputs in its workspace and describe the job as JSON data."""
 
-    def lay_out(origin: Origin, name: str, patterns: tuple[str, ...]) -> Any:
+    def show(origin: Origin, name: str, patterns: tuple[str, ...]) -> Any:
         folder = workspace.folder / "in" / name
         if isinstance(origin, Leaf):
             resolver.bring(origin.source, origin.files)
@@ -39,8 +44,8 @@ def prepare(
 
     record = step.offer.record
     job = Job(
-        source=lay_out(step.source, "source", record.reads),
-        inputs={name: lay_out(item, f"input-{name}", record.inputs[name].reads) for name, item in step.inputs.items()},
+        source=show(step.source, "source", record.reads),
+        inputs={name: show(item, f"input-{name}", record.inputs[name].reads) for name, item in step.inputs.items()},
         out=workspace.out,
         scheme=step.scheme,
         options=step.options,
@@ -48,13 +53,24 @@ def prepare(
         lineage=step.lineage,
         limits=Limits(threads=threads, memory=step.estimate.peak_memory, scratch=workspace.scratch, timeout=timeout),
     )
-    return encode_job(step.offer.plugin.module, step.kind, record.name, job, step.validator)
+    checker = None if record.toolchain is None else sys.executable
+    return encode_job(step.offer.plugin.module, step.kind, record.name, job, step.validator, checker)
 
 
 def _reads(files: tuple[OutFile, ...], patterns: tuple[str, ...]) -> list[OutFile]:
     locked = [LockedFile(path=file.path, size=file.size, sha256=file.sha256) for file in files]
     kept = {file.path for file in matching(locked, patterns)}
     return [file for file in files if file.path in kept]
+
+
+def interpreter(step: Step, environment: Callable[[Toolchain], Path], workspace: Workspace) -> Interpreter:
+    """The Python that runs a step, with the code that it sees laid out in the step's workspace."""
+    toolchain, plugin = step.offer.record.toolchain, step.offer.plugin
+    if toolchain is None:
+        return Interpreter()
+    code = workspace.folder / "code"
+    lay_out(code, plugin.module, plugin.distribution)
+    return Interpreter(python=python_of(environment(toolchain)), code=code)
 
 
 def take(child: Child, outcome: Mapping[str, Any], store: Store, resolver: Resolver, timeout: float | None) -> Result:

@@ -11,11 +11,12 @@ from modelmill.errors import ModelmillError, PlanError, StepError
 from modelmill.execute import machine
 from modelmill.execute.child import Child
 from modelmill.execute.events import Event, Failed, Finished, Progress, Started, Waiting
-from modelmill.execute.jobs import prepare, take
+from modelmill.execute.jobs import interpreter, prepare, take
 from modelmill.execute.needs import Work
 from modelmill.lock import Resolver
 from modelmill.plan import Plan, Step
 from modelmill.store import Lock, Result, Store
+from modelmill.types import Toolchain
 
 _POLL = 0.2
 
@@ -45,12 +46,25 @@ def execute(
     resolver: Resolver,
     settings: Settings,
     listen: Callable[[Event], None],
+    environment: Callable[[Toolchain], Path],
 ) -> Outcome:
-    """Run what has to run. An exception (an interrupt, say) stops every child before it goes on its way."""
-    loop = _Loop(plan=plan, store=store, resolver=resolver, settings=settings, listen=listen, todo=dict(work.steps))
+    """Run what has to run. An exception (an interrupt, say) stops every child before it goes on its way.
+
+    `environment` has the tool environment of a toolchain, or raises ToolchainError.
+    """
+    loop = _Loop(
+        plan=plan,
+        store=store,
+        resolver=resolver,
+        settings=settings,
+        listen=listen,
+        environment=environment,
+        todo=dict(work.steps),
+    )
     loop.results.update(work.results)
     loop.refuse_what_cannot_fit()
     try:
+        loop.have_environments()
         loop.run()
     finally:
         loop.stop()
@@ -66,6 +80,7 @@ class _Loop:
     resolver: Resolver
     settings: Settings
     listen: Callable[[Event], None]
+    environment: Callable[[Toolchain], Path]
     todo: dict[str, Step]
     results: dict[str, Result] = field(default_factory=dict)
     failures: dict[str, ModelmillError] = field(default_factory=dict)
@@ -85,6 +100,15 @@ class _Loop:
                     f"{step.title} needs about {step.estimate.peak_memory / 2**20:,.0f} MiB of memory at its peak, and "
                     f"steps may use {self.memory / 2**20:,.0f} MiB here; run it on a larger machine, or say --memory"
                 )
+
+    def have_environments(self) -> None:
+        """Make the tool environments that are missing before anything runs: what fails shall fail early."""
+        for step in list(self.todo.values()):
+            if step.offer.record.toolchain is not None:
+                try:
+                    self.environment(step.offer.record.toolchain)
+                except ModelmillError as error:
+                    self._fail(step, error)
 
     def run(self) -> None:
         """Until nothing is left to do."""
@@ -176,7 +200,8 @@ class _Loop:
             ready = sum(1 for item in self.todo.values() if all(need in self.results for need in item.needs()))
             threads = max(1, machine.cores() // max(busy, min(self.jobs, ready)))
             job = prepare(step, self.results, self.store, self.resolver, workspace, threads, self.settings.timeout)
-            return Child(step, job, workspace, lock, self.store.log(step.key))
+            python = interpreter(step, self.environment, workspace)
+            return Child(step, job, workspace, lock, self.store.log(step.key), python)
         except BaseException:
             workspace.remove()
             raise

@@ -1,7 +1,19 @@
-"""build.lock: what every source resolved to."""
+"""build.lock: what every source resolved to, and every toolchain."""
 
-from modelmill.lock.files import read_lock, write_lock
+from modelmill.lock.files import Locked, read_lock, write_lock
 from modelmill.lock.records import LockedFile, LockedSource
 from modelmill.lock.resolve import Resolver, SourceState
+from modelmill.lock.toolchains import LockedToolchain, Pin, this_platform
 
-__all__ = ["LockedFile", "LockedSource", "Resolver", "SourceState", "read_lock", "write_lock"]
+__all__ = [
+    "Locked",
+    "LockedFile",
+    "LockedSource",
+    "LockedToolchain",
+    "Pin",
+    "Resolver",
+    "SourceState",
+    "read_lock",
+    "this_platform",
+    "write_lock",
+]

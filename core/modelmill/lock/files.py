@@ -2,7 +2,7 @@
 
 import json
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from modelmill.decode import DecodeError, decode
 from modelmill.errors import ConfigError
 from modelmill.lock.records import LockedFile, LockedSource
+from modelmill.lock.toolchains import LockedToolchain, Pin
 from modelmill.store.filesystem import write_atomic
 
 VERSION = 1
@@ -17,17 +18,26 @@ _HEADER = "# What every source of build.toml resolved to. Written by modelmill; 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Locked:
+    """All that a lock file holds, by name."""
+
+    sources: Mapping[str, LockedSource] = field(default_factory=dict)
+    toolchains: Mapping[str, LockedToolchain] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Document:
     version: int
     source: Mapping[str, Any] = field(default_factory=dict)
+    toolchain: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read_lock(path: Path) -> dict[str, LockedSource]:
-    """The sources in a lock file, by name; none if there is no file. ConfigError for a file that is not a lock."""
+def read_lock(path: Path) -> Locked:
+    """What a lock file holds; nothing if there is no file. ConfigError for a file that is not a lock."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return {}
+        return Locked()
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(
             f"{path.name}: not readable as a lock ({error}); delete it and run `modelmill lock`"
@@ -39,7 +49,10 @@ def read_lock(path: Path) -> dict[str, LockedSource]:
                 f"{path.name}: has version {document.version}, and this modelmill reads {VERSION}; "
                 "run `modelmill lock` to write it anew"
             )
-        return {name: _source(name, item) for name, item in document.source.items()}
+        return Locked(
+            sources={name: _source(name, item) for name, item in document.source.items()},
+            toolchains={name: _toolchain(name, item) for name, item in document.toolchain.items()},
+        )
     except DecodeError as error:
         raise ConfigError(f"{path.name}: {error}; delete it and run `modelmill lock`") from error
 
@@ -50,24 +63,38 @@ def _source(name: str, table: Mapping[str, Any]) -> LockedSource:
     return decode(LockedSource, {**optional, **known, "name": name, "files": table.get("file", [])})
 
 
-def write_lock(path: Path, sources: Iterable[LockedSource]) -> None:
+def _toolchain(name: str, table: Mapping[str, Any]) -> LockedToolchain:
+    known = {key: value for key, value in table.items() if key != "pin"}
+    return decode(LockedToolchain, {**known, "name": name, "pins": table.get("pin", [])})
+
+
+def write_lock(path: Path, locked: Locked) -> None:
     """Write a lock file whole, if it would say anything else than it does."""
-    text = dump_lock(sources)
+    text = dump_lock(locked)
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         write_atomic(path, text.encode())
 
 
-def dump_lock(sources: Iterable[LockedSource]) -> str:
+def dump_lock(locked: Locked) -> str:
     """The text of a lock file."""
     parts = [_HEADER, f"version = {VERSION}\n"]
-    for source in sorted(sources, key=lambda item: item.name):
+    for _, source in sorted(locked.sources.items()):
         parts.append(f"\n[source.{_string(source.name)}]\n")
         for item in fields(LockedSource):
             value = getattr(source, item.name)
-            if item.name not in ("name", "files") and value is not None:
+            if item.name not in ("name", "files") and value not in (None, ()):
                 parts.append(f"{item.name} = {_value(value)}\n")
         parts.extend(_file(source.name, file) for file in sorted(source.files, key=lambda item: item.path))
+    for _, toolchain in sorted(locked.toolchains.items()):
+        parts.append(f"\n[toolchain.{_string(toolchain.name)}]\nrequires = {_value(toolchain.requires)}\n")
+        parts.extend(_pin(toolchain.name, pin) for pin in toolchain.pins)
     return "".join(parts)
+
+
+def _pin(toolchain: str, pin: Pin) -> str:
+    said = {item.name: getattr(pin, item.name) for item in fields(Pin)}
+    lines = [f"{name} = {_value(value)}\n" for name, value in said.items() if value is not None and value != ()]
+    return f"\n[[toolchain.{_string(toolchain)}.pin]]\n{''.join(lines)}"
 
 
 def _file(name: str, file: LockedFile) -> str:
@@ -77,7 +104,9 @@ def _file(name: str, file: LockedFile) -> str:
     )
 
 
-def _value(value: str | int) -> str:
+def _value(value: str | int | tuple[str, ...]) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_string, value))}]"
     return _string(value) if isinstance(value, str) else str(value)
 
 

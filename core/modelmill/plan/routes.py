@@ -52,18 +52,19 @@ def search(start: Facts, target: Target, makers: Makers, attempt: Tries) -> tupl
     leading = _leading(makers, target.format)
     frontier: list[tuple[Move, ...]] = [()]
     for _ in range(_LONGEST):
-        longer: list[tuple[Move, ...]] = []
-        for moves in frontier:
-            facts = moves[-1].facts if moves else start
-            for kind, offer in _usable(makers, facts, moves, leading):
-                _extend(found, longer, moves, target, attempt, kind, offer)
-        chosen = [route for route in found.routes if _settles(route, target)]
-        if len(chosen) == 1:
-            return chosen[0]
-        if chosen:
-            raise PlanError(_ambiguous(target, chosen))
-        found.routes.clear()
-        frontier = longer
+        open_ways = [
+            (moves, kind, offer)
+            for moves in frontier
+            for kind, offer in _usable(makers, moves[-1].facts if moves else start, moves, leading)
+        ]
+        for way in open_ways:
+            _end(found, target, attempt, *way)
+        if len(found.routes) == 1:
+            return found.routes[0]
+        if found.routes:
+            raise PlanError(_ambiguous(target, found.routes))
+        # Only now: what a longer way would need may be a tool, or a toolchain, that nobody asked for.
+        frontier = [longer for way in open_ways if (longer := _extend(found, attempt, *way)) is not None]
     raise PlanError(_impossible(start, target, found.refusals))
 
 
@@ -102,31 +103,35 @@ def _usable(
             yield kind, offer
 
 
-def _extend(
-    found: _Found,
-    longer: list[tuple[Move, ...]],
-    moves: tuple[Move, ...],
-    target: Target,
-    attempt: Tries,
-    kind: str,
-    offer: Offer[Maker[Any]],
+def _end(
+    found: _Found, target: Target, attempt: Tries, moves: tuple[Move, ...], kind: str, offer: Offer[Maker[Any]]
 ) -> None:
-    if _gives(offer) == target.format and target.scheme in offer.record.schemes:
-        result = attempt(moves, kind, offer, target.scheme)
-        if isinstance(result, Refusal):
-            found.refusals[result.reason] = True
-        else:
-            found.routes.append((*moves, result))
-    if kind == "converter":
-        result = attempt(moves, kind, offer, None)
-        if isinstance(result, Refusal):
-            found.refusals.setdefault(result.reason, False)
-        else:
-            longer.append((*moves, result))
+    """Try to reach the target by one more move, unless the target settles for another."""
+    if _gives(offer) != target.format or target.scheme not in offer.record.schemes:
+        return
+    if not _settles({*((move.kind, move.offer.record.name) for move in moves), (kind, offer.record.name)}, target):
+        return
+    result = attempt(moves, kind, offer, target.scheme)
+    if isinstance(result, Refusal):
+        found.refusals[result.reason] = True
+    else:
+        found.routes.append((*moves, result))
 
 
-def _settles(route: tuple[Move, ...], target: Target) -> bool:
-    names = {(move.kind, move.offer.record.name) for move in route}
+def _extend(
+    found: _Found, attempt: Tries, moves: tuple[Move, ...], kind: str, offer: Offer[Maker[Any]]
+) -> tuple[Move, ...] | None:
+    """The way that is one converter longer, its scheme left to it; None where that is refused."""
+    if kind != "converter":
+        return None
+    result = attempt(moves, kind, offer, None)
+    if isinstance(result, Refusal):
+        found.refusals.setdefault(result.reason, False)
+        return None
+    return (*moves, result)
+
+
+def _settles(names: set[tuple[str, str]], target: Target) -> bool:
     wanted = {("converter", target.converter), ("quantizer", target.quantizer)}
     return all(name is None or (kind, name) in names for kind, name in wanted)
 
