@@ -1,5 +1,6 @@
 """Facts as compact JSON data, for the store and for digests."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,11 +38,6 @@ def decode_facts(data: Mapping[str, Any]) -> Facts:
 
 
 def parameters(facts: Facts) -> int:
-    """How many weights a model has."""
-    total = 0
-    for tensor in facts.tensors:
-        count = 1
-        for dimension in tensor.shape:
-            count *= dimension
-        total += count
-    return total
+    """How many weights a model has; four to a byte where it is packed as BitNet's checkpoints are."""
+    packed = {"U8": 4} if facts.quantization == "bitnet" else {}
+    return sum(math.prod(tensor.shape) * packed.get(tensor.dtype, 1) for tensor in facts.tensors)

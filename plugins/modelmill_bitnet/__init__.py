@@ -8,15 +8,15 @@ from modelmill import Converter, Format, hookimpl
 
 @hookimpl
 def modelmill_formats() -> Iterable[Format]:
-    """The format `bitnet`, which bitnet.cpp loads."""
+    """The format `bitnet`, which bitnet.cpp loads, and `ternary`, a report on whether a model is so."""
     from modelmill_bitnet import offers
 
-    return (offers.FORMAT,)
+    return (offers.FORMAT, offers.REPORT)
 
 
 @hookimpl
 def modelmill_converters() -> Iterable[Converter[Any]]:
-    """The ways from a BitNet checkpoint."""
+    """The ways from a ternary checkpoint, and the one to know whether it is ternary."""
     from modelmill_bitnet import offers
 
-    return (offers.TO_GGUF, offers.TO_BITNET_CPP)
+    return (offers.TO_GGUF, offers.OTHER_TO_GGUF, offers.TO_BITNET_CPP, offers.MEASURE)

@@ -5,27 +5,45 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelmill import ConvertError, Facts
+from modelmill.checkpoint import BITNET_CLASSES
 
-CLASSES = ("BitNetForCausalLM", "BitnetForCausalLM")
-"""transformers' class, and the one of 1bitLLM's first checkpoints."""
 _LINEAR_CLASSES = ("bitlinear", "autobitlinear")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
-    """How the ternary layers are stored: `packed` or as master weights; whether a stored scale divides."""
+    """How the ternary layers are stored: `packed`, or as floats; whether a stored scale divides.
+
+    Floats are master weights, which BitNet's rule makes ternary, or ternary already (`plain`): -s, 0 and s, of a
+    model whose layers multiply with them as they are.
+    """
 
     packed: bool
     divides: bool = False
+    plain: bool = False
 
 
 def form_of(facts: Facts) -> Form:
-    """The form of a checkpoint. ConvertError where it is not BitNet, or quantized in another way."""
-    if facts.architecture not in CLASSES:
-        raise ConvertError(_not_ternary(facts))
+    """The form of a BitNet checkpoint. ConvertError where it is none, or quantized in another way."""
+    if facts.architecture not in BITNET_CLASSES:
+        raise ConvertError(
+            f"config.json names {facts.architecture or 'no architecture'}, and {BITNET_CLASSES[0]} is wanted; a "
+            'ternary model of another class becomes format = "gguf" with scheme TQ1_0 or TQ2_0'
+        )
+    return _form(facts, plain=False)
+
+
+def form_of_other(facts: Facts) -> Form:
+    """The form of a checkpoint of another class than BitNet's. ConvertError where it is BitNet's, or quantized."""
+    if facts.architecture in BITNET_CLASSES:
+        raise ConvertError(f"config.json names {facts.architecture}, whose inner norms are BitNet's own")
+    return _form(facts, plain=True)
+
+
+def _form(facts: Facts, *, plain: bool) -> Form:
     entry = facts.config.get("quantization_config")
     if entry is None:
-        return Form(packed=False)
+        return Form(packed=False, plain=plain)
     if not isinstance(entry, Mapping) or entry.get("quant_method") != "bitnet":
         method = entry.get("quant_method") if isinstance(entry, Mapping) else entry
         raise ConvertError(
@@ -47,16 +65,3 @@ def _packed_form(entry: Mapping[str, Any], facts: Facts) -> Form:
     if not packed and linear == "bitlinear":
         raise ConvertError("config.json: linear_class is 'bitlinear', whose weights are packed, and no tensor is U8")
     return Form(packed=packed, divides=linear == "bitlinear")
-
-
-def _not_ternary(facts: Facts) -> str:
-    name = facts.architecture or "no architecture"
-    if isinstance(entry := facts.config.get("quantization_config"), Mapping) and entry.get("quant_method") == "bitnet":
-        return (
-            f"config.json names {name} with BitNet's quantization; llama.cpp computes ternary layers only in "
-            f"{CLASSES[0]}, whose inner norms this model lacks"
-        )
-    return (
-        f"config.json names {name}, which was not trained ternary: cutting its weights to -1, 0 and 1 would leave "
-        "nonsense; use Q4_K_M, or Q2_K where it must be small"
-    )

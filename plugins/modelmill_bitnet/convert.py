@@ -1,17 +1,19 @@
 """A BitNet checkpoint → one GGUF file with its ternary values, tensor by tensor."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from modelmill import ConvertError, Job
+from modelmill import ConvertError, Facts, Job
 from modelmill import checkpoint as checkpoints
-from modelmill.checkpoint import Checkpoint
-from modelmill_bitnet import formats, ternary
+from modelmill.checkpoint import TERNARY_TOLERANCE, Checkpoint
+from modelmill_bitnet import architectures, detection, formats, ternary
+from modelmill_bitnet.checkpoint import Form
 from modelmill_bitnet.layout import Layout, Planned, Runtime, llama_cpp, plan
-from modelmill_bitnet.predict import FILE, I2sOptions, TqOptions, i2_s_runtime
+from modelmill_bitnet.predict import FILE, I2sOptions, OtherOptions, TqOptions, i2_s_runtime
 from modelmill_gguf import api
 
 logger = logging.getLogger(__name__)
@@ -19,17 +21,37 @@ logger = logging.getLogger(__name__)
 
 def run_tq(job: Job[TqOptions]) -> None:
     """Write the file for llama.cpp. ConvertError for what cannot be done."""
-    _write(job, llama_cpp(job.scheme))
+    _write(job, partial(plan, runtime=llama_cpp(job.scheme)))
+
+
+def run_other(job: Job[OtherOptions]) -> None:
+    """Write the file of a model of another class. ConvertError where its weights are not ternary, measured."""
+    report = detection.read(job.inputs["ternary"])
+    if not report.ternary and not job.options.experimental:
+        raise ConvertError(not_ternary(report))
+    _write(job, partial(architectures.plan, scheme=job.scheme))
 
 
 def run_i2_s(job: Job[I2sOptions]) -> None:
     """Write the file for bitnet.cpp. ConvertError for what cannot be done."""
-    _write(job, i2_s_runtime(job.options, job.hardware))
+    _write(job, partial(plan, runtime=i2_s_runtime(job.options, job.hardware)))
 
 
-def _write(job: Job[Any], runtime: Runtime) -> None:
+def not_ternary(report: detection.Report) -> str:
+    """Why a model is not to be cut to ternary values, with what was measured and what to use instead."""
+    if report.layer is None:
+        return "the checkpoint has no layers of BF16, F16 or F32 weights that could be ternary"
+    far = "holds a value that is not finite" if report.distance is None else f"lies {report.distance:.1%} from it"
+    return (
+        f"the model was not trained ternary: a ternary layer's weights are -s, 0 and s within "
+        f"{TERNARY_TOLERANCE:.0%}, and {report.layer!r} {far}; use Q4_K_M, or Q2_K where it must be small, or say "
+        "`experimental = true` in the target's options and lose what the weights hold"
+    )
+
+
+def _write(job: Job[Any], planned: Callable[[Facts], Layout]) -> None:
     tokenizer = checkpoints.read_tokenizer(job.source)
-    layout = plan(checkpoints.facts(job.source, tokenizer), runtime)
+    layout = planned(checkpoints.facts(job.source, tokenizer))
     if tokenizer is None:
         raise ConvertError("the checkpoint has no tokenizer: there is no tokenizer.json and no tokenizer.model")
     if layout.fallbacks:
@@ -46,8 +68,11 @@ def _write(job: Job[Any], runtime: Runtime) -> None:
 
 def _data(weights: Checkpoint, layout: Layout) -> Iterator[list[api.Buffer]]:
     for planned in layout.planned:
+        if planned.constant:
+            yield [np.array(planned.constant, "<f4").tobytes()]
+            continue
         if planned.ternary:
-            found = _ternary(weights, planned, divides=layout.form.divides)
+            found = _ternary(weights, planned, layout.form)
             yield [_packed(found, planned.tensor.dtype, layout.runtime)]
             if planned.scale is not None:
                 yield [np.array(found.scale, "<f4").tobytes()]
@@ -67,13 +92,22 @@ def _plain(weights: Checkpoint, planned: Planned) -> api.Buffer:
     return data
 
 
-def _ternary(weights: Checkpoint, planned: Planned, *, divides: bool) -> ternary.Ternary:
+def _ternary(weights: Checkpoint, planned: Planned, form: Form) -> ternary.Ternary:
+    found = _as_stored(weights, planned, form)
+    if planned.heads is None:
+        return found
+    rows, width = found.codes.shape
+    paired = found.codes.reshape(planned.heads, 2, -1, width).swapaxes(1, 2).reshape(rows, width)
+    return ternary.Ternary(codes=paired, scale=found.scale)
+
+
+def _as_stored(weights: Checkpoint, planned: Planned, form: Form) -> ternary.Ternary:
     source = planned.source
     if planned.stored_scale is None:
-        return ternary.from_floats(source, weights.raw(source.name))
+        return ternary.from_floats(source, weights.raw(source.name), plain=form.plain)
     scale_type = next(tensor.dtype for tensor in weights.tensors if tensor.name == planned.stored_scale)
     scale = float(ternary.widened(weights.raw(planned.stored_scale), scale_type)[0])
-    return ternary.from_packed(source.name, weights.raw(source.name), source.shape, scale, divides=divides)
+    return ternary.from_packed(source.name, weights.raw(source.name), source.shape, scale, divides=form.divides)
 
 
 def _packed(found: ternary.Ternary, kind: str, runtime: Runtime) -> bytes:

@@ -61,13 +61,19 @@ class Runtime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """One source tensor and what it becomes; `scale` where its ternary values have theirs in a tensor of its own."""
+    """One source tensor and what it becomes; `scale` where its ternary values have theirs in a tensor of its own.
+
+    The rows of `heads` heads go from halves to pairs, as llama.cpp's rope wants them in some architectures.
+    `constant` are the values of a tensor that comes from the configuration alone.
+    """
 
     source: Tensor
     tensor: Tensor
     ternary: bool = False
     scale: Tensor | None = None
     stored_scale: str | None = None
+    heads: int | None = None
+    constant: tuple[float, ...] = ()
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -244,10 +250,15 @@ def _fields(
         *api.rope_fields(name, model),
         api.uint32(f"{name}.vocab_size", model.vocabulary),
         api.uint32(f"{name}.rope.dimension_count", model.head),
-        *([api.uint32("general.file_type", api.FILE_TYPES[runtime.kind])] if runtime.kind in api.FILE_TYPES else []),
+        *file_type_fields(runtime.kind),
         *([api.string(VARIANT_KEY, runtime.variant)] if runtime.variant else []),
         api.uint32("general.quantization_version", api.QUANTIZATION_VERSION),
     )
+
+
+def file_type_fields(kind: str) -> tuple[api.Field, ...]:
+    """What the file says of its own type; nothing where llama.cpp has no number for it."""
+    return (api.uint32("general.file_type", api.FILE_TYPES[kind]),) if kind in api.FILE_TYPES else ()
 
 
 def _portable(config: Mapping[str, object]) -> dict[str, object]:

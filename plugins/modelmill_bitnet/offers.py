@@ -1,9 +1,19 @@
 """The records that this plugin offers."""
 
-from modelmill import Converter, Format, Job
+from modelmill import Converter, Format, Input, Job
+from modelmill_bitnet import detection
 from modelmill_bitnet import format as bitnet
 from modelmill_bitnet.layout import I2_S, SCHEMES
-from modelmill_bitnet.predict import ARCHITECTURE_FIELD, I2sOptions, TqOptions, estimate, infer_i2_s, infer_tq
+from modelmill_bitnet.predict import (
+    ARCHITECTURE_FIELD,
+    I2sOptions,
+    OtherOptions,
+    TqOptions,
+    estimate,
+    infer_i2_s,
+    infer_other,
+    infer_tq,
+)
 
 _READS = ("*.safetensors", "*.json", "tokenizer.model", "chat_template.jinja", "README.md")
 
@@ -12,6 +22,12 @@ def _run_tq(job: Job[TqOptions]) -> None:
     from modelmill_bitnet.convert import run_tq
 
     run_tq(job)
+
+
+def _run_other(job: Job[OtherOptions]) -> None:
+    from modelmill_bitnet.convert import run_other
+
+    run_other(job)
 
 
 def _run_i2_s(job: Job[I2sOptions]) -> None:
@@ -33,6 +49,43 @@ FORMAT = Format(
     tensors=bitnet.tensors,
     artifact_path=_artifact_path,
     usage="python run_inference.py -m {file} -p 'The capital of France is'",
+)
+
+REPORT = Format(
+    name="ternary",
+    schemes=(detection.SCHEME,),
+    detect=detection.detect,
+    facts=detection.facts,
+    validate=detection.validate,
+)
+
+MEASURE = Converter(
+    name="measure-ternary",
+    takes="huggingface",
+    gives="ternary",
+    schemes=(detection.SCHEME,),
+    options=detection.NoOptions,
+    run=detection.run,
+    infer=detection.infer,
+    estimate=detection.estimate,
+    reads=("*.safetensors", "*.json"),
+    tools=("numpy",),
+    requirement="modelmill[gguf]",
+)
+
+OTHER_TO_GGUF = Converter(
+    name="ternary-to-gguf",
+    takes="huggingface",
+    gives="gguf",
+    schemes=SCHEMES,
+    options=OtherOptions,
+    run=_run_other,
+    infer=infer_other,
+    estimate=estimate,
+    reads=_READS,
+    inputs={"ternary": Input(format="ternary", required=True)},
+    tools=("numpy",),
+    requirement="modelmill[gguf]",
 )
 
 TO_GGUF = Converter(

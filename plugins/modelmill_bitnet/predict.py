@@ -5,7 +5,8 @@ from math import prod
 from typing import Any, Literal
 
 from modelmill import ConvertError, Estimate, Facts, Hardware, Outlook, Refusal
-from modelmill_bitnet.layout import I2_S, SCHEMES, Runtime, bitnet_cpp, llama_cpp, plan
+from modelmill_bitnet import architectures
+from modelmill_bitnet.layout import I2_S, SCHEMES, Layout, Runtime, bitnet_cpp, llama_cpp, plan
 from modelmill_gguf import api
 
 FILE = "model.gguf"
@@ -19,6 +20,13 @@ _VALUES_PER_SECOND = 120e6
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TqOptions:
     """There is nothing to choose: a ternary model has its values, and its scheme says how they lie."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtherOptions:
+    """`experimental` cuts a model to ternary values that was not trained so, and marks the artifact."""
+
+    experimental: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,24 +52,32 @@ def i2_s_runtime(options: I2sOptions, hardware: Hardware | None) -> Runtime:
 
 def infer_tq(outlook: Outlook[TqOptions]) -> Facts | Refusal:
     """The facts of the file for llama.cpp, exact, or why it cannot be."""
-    scheme = outlook.scheme or SCHEMES[-1]
     try:
-        return _facts(outlook, llama_cpp(scheme), "gguf")
+        return _facts(outlook, plan(outlook.facts, llama_cpp(outlook.scheme or SCHEMES[-1])), "gguf")
     except ConvertError as error:
         return Refusal(reason=str(error))
+
+
+def infer_other(outlook: Outlook[OtherOptions]) -> Facts | Refusal:
+    """The facts of the file of a model of another class, should its weights turn out ternary; or why it cannot be."""
+    try:
+        found = _facts(outlook, architectures.plan(outlook.facts, outlook.scheme or SCHEMES[-1]), "gguf")
+    except ConvertError as error:
+        return Refusal(reason=str(error))
+    return replace(found, details={**found.details, "experimental": True}) if outlook.options.experimental else found
 
 
 def infer_i2_s(outlook: Outlook[I2sOptions]) -> Facts | Refusal:
     """The facts of the file for bitnet.cpp, exact, or why it cannot be."""
     try:
-        return _facts(outlook, i2_s_runtime(outlook.options, outlook.hardware), "bitnet")
+        return _facts(outlook, plan(outlook.facts, i2_s_runtime(outlook.options, outlook.hardware)), "bitnet")
     except ConvertError as error:
         return Refusal(reason=str(error))
 
 
-def _facts(outlook: Outlook[Any], runtime: Runtime, format_name: str) -> Facts:
-    facts = outlook.facts
-    layout = plan(facts, runtime)
+def _facts(outlook: Outlook[Any], layout: Layout, format_name: str) -> Facts:
+    """`quantization` stays what the checkpoint says: packed values are stored in another way, none is lost."""
+    facts, runtime = outlook.facts, layout.runtime
     fields = (*layout.fields, *layout.vocabulary.fields)
     return replace(
         facts,
@@ -70,7 +86,7 @@ def _facts(outlook: Outlook[Any], runtime: Runtime, format_name: str) -> Facts:
         architecture=layout.architecture,
         tensors=layout.tensors,
         files={FILE: api.file_size(layout.metadata_bytes, layout.tensors)},
-        quantization=runtime.kind,
+        quantization=facts.quantization or runtime.kind,
         details={
             **facts.details,
             "gguf": api.gguf_details(fields, layout.metadata_bytes, len(layout.fields) + layout.vocabulary.count),

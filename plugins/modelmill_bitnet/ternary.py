@@ -35,10 +35,11 @@ def from_packed(name: str, raw: memoryview, shape: tuple[int, ...], stored_scale
     return Ternary(codes=codes, scale=float(np.float32(1) / scale if divides else scale))
 
 
-def from_floats(tensor: Tensor, raw: memoryview) -> Ternary:
-    """BitNet's own rule for its master weights: round(w / mean |w|), cut to -1, 0, 1 (`WeightQuant` in transformers).
+def from_floats(tensor: Tensor, raw: memoryview, *, plain: bool) -> Ternary:
+    """BitNet's own rule: round(w / mean |w|), cut to -1, 0, 1 (`WeightQuant` in transformers).
 
-    ConvertError where a weight is not finite.
+    Of master weights the mean is the scale too. Where the weights are ternary already (`plain`), the scale is the
+    magnitude that they have, the mean of those that are not 0. ConvertError where a weight is not finite.
     """
     values = widened(raw, tensor.dtype).reshape(tensor.shape)
     mean = np.abs(values).mean(dtype=np.float64)
@@ -46,7 +47,11 @@ def from_floats(tensor: Tensor, raw: memoryview) -> Ternary:
         raise ConvertError(f"tensor {tensor.name!r} holds a value that is not finite")
     scale = np.float32(max(mean, _SMALLEST_MEAN))
     codes = np.rint(values * (np.float32(1) / scale))
-    return Ternary(codes=(np.clip(codes, -1, 1) + 1).astype(np.uint8), scale=float(scale))
+    codes = (np.clip(codes, -1, 1) + 1).astype(np.uint8)
+    if plain:
+        kept = np.abs(values[codes != 1])
+        scale = np.float32(kept.mean(dtype=np.float64) if kept.size else 1)
+    return Ternary(codes=codes, scale=float(scale))
 
 
 def widened(raw: memoryview, dtype: str) -> Any:

@@ -1,7 +1,6 @@
 """What is not ternary, or would be computed wrongly, is refused in a sentence before its weights are read."""
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,11 +23,11 @@ def refused(source: Path, tmp_path: Path, sentence: str) -> None:
     assert "\n" not in refusal.reason
 
 
-def test_a_model_that_was_not_trained_ternary(tmp_path: Path) -> None:
-    source = make_checkpoint(tmp_path / "source", "llama")
-    start = time.perf_counter()
-    refused(source, tmp_path, "names LlamaForCausalLM, which was not trained ternary.*use Q4_K_M")
-    assert time.perf_counter() - start < 2
+def test_i2_s_is_made_of_bitnet_alone(tmp_path: Path) -> None:
+    refusal = infer(make_checkpoint(tmp_path / "source", "llama"), "I2_S", cpu="amd64")
+    assert isinstance(refusal, Refusal)
+    assert "names LlamaForCausalLM, and BitNetForCausalLM is wanted" in refusal.reason
+    assert 'format = "gguf"' in refusal.reason
 
 
 def test_relu2_which_llama_cpp_would_compute_wrongly(tmp_path: Path) -> None:
@@ -56,12 +55,6 @@ def test_a_form_that_is_not_known(tmp_path: Path, entry: dict[str, object], sent
     source = packed(tmp_path / "source", "bitlinear")
     configure(source, quantization_config=entry)
     refused(source, tmp_path, sentence)
-
-
-def test_a_llama_with_bitnet_layers(tmp_path: Path) -> None:
-    source = make_checkpoint(tmp_path / "source", "llama")
-    configure(source, quantization_config={"quant_method": "bitnet"})
-    refused(source, tmp_path, "whose inner norms this model lacks")
 
 
 def without(name: str) -> Callable[[Tensors], None]:

@@ -17,10 +17,20 @@ from modelmill.checkpoint.safetensors import (
     write_safetensors,
 )
 from modelmill.checkpoint.sentencepiece import Piece, parse_sentencepiece
+from modelmill.checkpoint.ternary import (
+    BITNET_CLASSES,
+    TERNARY_TOLERANCE,
+    declared_ternary,
+    linear_layers,
+    sampled_ternary_distance,
+    ternary_distance,
+)
 from modelmill.checkpoint.tokenizer import AddedToken, Tokenizer, parse_tokenizer, read_tokenizer, summarize
 
 __all__ = [
+    "BITNET_CLASSES",
     "DTYPE_BITS",
+    "TERNARY_TOLERANCE",
     "AddedToken",
     "Checkpoint",
     "Entry",
@@ -28,11 +38,13 @@ __all__ = [
     "Placed",
     "Tokenizer",
     "check_chat_template",
+    "declared_ternary",
     "dominant_dtype",
     "facts",
     "file_sizes",
     "find_tensors",
     "is_pickle",
+    "linear_layers",
     "open_checkpoint",
     "parse_card",
     "parse_object",
@@ -47,9 +59,11 @@ __all__ = [
     "read_text",
     "read_tokenizer",
     "safetensors_size",
+    "sampled_ternary_distance",
     "spdx",
     "stated_licence",
     "summarize",
     "tensor_bytes",
+    "ternary_distance",
     "write_safetensors",
 ]

@@ -12,7 +12,7 @@ from modelmill.checkpoint import facts, open_checkpoint
 from modelmill.testing.architectures import Shape
 from modelmill.testing.checkpoints import make_checkpoint, safetensors
 from modelmill_bitnet.formats import pack_rows
-from modelmill_bitnet.offers import TO_BITNET_CPP, TO_GGUF
+from modelmill_bitnet.offers import MEASURE, OTHER_TO_GGUF, TO_BITNET_CPP, TO_GGUF
 
 SHAPE = Shape(hidden=256, intermediate=512, layers=2, heads=4, kv_heads=2)
 SCALE = 2.0**-6
@@ -41,9 +41,9 @@ def codes_of(name: str, shape: tuple[int, ...]) -> Any:
     return values.reshape(shape)
 
 
-def packed(folder: Path, linear_class: str, shape: Shape = SHAPE) -> Path:
+def packed(folder: Path, linear_class: str, shape: Shape = SHAPE, made: Callable[..., Path] | None = None) -> Path:
     """The same model as transformers' offline quantization stores it."""
-    master(folder, shape)
+    (made or master)(folder, shape=shape)
     stored = 1 / SCALE if linear_class == "bitlinear" else SCALE
     scale = (np.array([stored], np.float32).view(np.uint32) >> 16).astype("<u2").tobytes()
 
@@ -83,6 +83,21 @@ FORMS: Mapping[str, Callable[[Path], Path]] = {
 }
 
 
+def other(folder: Path, architecture: str = "llama", *, ternary: bool = True, shape: Shape = SHAPE) -> Path:
+    """A model of another class than BitNet's, in BF16; where it is ternary, half the weights are 0, the others ±s."""
+    make_checkpoint(folder, architecture, shape=shape)
+
+    def change(tensors: Tensors) -> None:
+        for name, (dtype, size, _) in tensors.items():
+            if name.endswith("proj.weight"):
+                values = (codes_of(name, size).astype(np.float32) - 1) * SCALE
+                tensors[name] = (dtype, size, (values.view(np.uint32) >> 16).astype("<u2").tobytes())
+
+    if ternary:
+        edit(folder, change)
+    return folder
+
+
 def edit(folder: Path, change: Callable[[Tensors], None]) -> None:
     with open_checkpoint(folder) as checkpoint:
         tensors = {
@@ -99,20 +114,34 @@ def configure(folder: Path, **values: Any) -> None:
 
 
 def convert(source: Path, folder: Path, scheme: str, **choices: Any) -> Path:
-    out, scratch = folder / "out", folder / "scratch"
-    out.mkdir(parents=True)
-    scratch.mkdir()
-    record, options, hardware = _choose(scheme, **choices)
-    limits = Limits(scratch=scratch)
-    record.run(Job(source=source, inputs={}, out=out, scheme=scheme, options=options, hardware=hardware, limits=limits))
-    return out / "model.gguf"
+    record, options, hardware = _choose(source, scheme, **choices)
+    inputs = {name: measure(source, folder / name) for name in record.inputs}
+    run(record, source, folder, scheme=scheme, options=options, hardware=hardware, inputs=inputs)
+    return folder / "out" / "model.gguf"
+
+
+def measure(source: Path, folder: Path) -> Path:
+    """The report on whether a checkpoint is ternary."""
+    run(MEASURE, source, folder, scheme="report", options=MEASURE.options())
+    return folder / "out"
+
+
+def run(record: Converter[Any], source: Path, folder: Path, **values: Any) -> None:
+    for name in ("out", "scratch"):
+        (folder / name).mkdir(parents=True)
+    given = {"inputs": {}, "hardware": None, **values}
+    record.run(Job(source=source, out=folder / "out", limits=Limits(scratch=folder / "scratch"), **given))
 
 
 def infer(source: Path, scheme: str = "TQ2_0", **choices: Any) -> Facts | Refusal:
-    record, options, hardware = _choose(scheme, **choices)
+    record, options, hardware = _choose(source, scheme, **choices)
     return record.infer(Outlook(facts=facts(source), scheme=scheme, options=options, hardware=hardware))
 
 
-def _choose(scheme: str, *, cpu: str | None = None, **options: Any) -> tuple[Converter[Any], Any, Hardware | None]:
+def _choose(
+    source: Path, scheme: str, *, cpu: str | None = None, **options: Any
+) -> tuple[Converter[Any], Any, Hardware | None]:
     record: Converter[Any] = TO_BITNET_CPP if scheme == "I2_S" else TO_GGUF
+    if scheme != "I2_S" and json.loads((source / "config.json").read_text())["model_type"] != "bitnet":
+        record = OTHER_TO_GGUF
     return record, record.options(**options), None if cpu is None else Hardware(fields={"os.arch": cpu})
