@@ -3,19 +3,17 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from modelmill import ConvertError, Job, Lineage
 from modelmill import checkpoint as checkpoints
 from modelmill.checkpoint import Checkpoint
-from modelmill_gguf import split
 from modelmill_gguf.fields import Buffer, Field
+from modelmill_gguf.files import write_model
 from modelmill_gguf.layout import Layout, Planned, plan
 from modelmill_gguf.options import ConvertOptions
 from modelmill_gguf.values import Array, blocks
 from modelmill_gguf.vocabulary import build
-from modelmill_gguf.writer import write
 
 LET_GO_AFTER = 32 * 1024**2
 
@@ -72,17 +70,13 @@ def rows(model: OpenModel, planned: Planned, kind: str) -> Iterator[Array]:
 def run(job: Job[ConvertOptions]) -> None:
     """Convert a checkpoint; the step's work."""
     with open_model(job.source, job.scheme, job.options.name, job.lineage) as model:
-        groups = split.groups(model.layout.tensors, split.most_bytes(job.options))
-        planned = iter(model.layout.planned)
-        for at, tensors in enumerate(groups):
-            place = split.fields(at, len(groups), len(model.layout.tensors))
-            write(
-                job,
-                split.file_name(at, len(groups)),
-                fields=[*(model.fields if at == 0 else ()), *place],
-                tensors=tensors,
-                data=(_bytes(model, each) for each in islice(planned, len(tensors))),
-            )
+        write_model(
+            job,
+            fields=model.fields,
+            tensors=model.layout.tensors,
+            data=(_bytes(model, each) for each in model.layout.planned),
+            split_max_size=job.options.split_max_size,
+        )
 
 
 def _bytes(model: OpenModel, planned: Planned) -> Iterator[Buffer]:

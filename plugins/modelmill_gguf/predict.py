@@ -4,11 +4,10 @@ from typing import Any
 
 from modelmill import ConvertError, Estimate, Facts, Outlook, Refusal
 from modelmill.checkpoint import tensor_bytes
-from modelmill_gguf import split
+from modelmill_gguf import files
 from modelmill_gguf.details import gguf_details, tokenizer_details
 from modelmill_gguf.layout import Layout, plan
 from modelmill_gguf.options import ConvertOptions
-from modelmill_gguf.writer import file_size, metadata_size
 
 _INTERPRETER = 45 * 1024**2  # Python, numpy and the plugin
 _PER_TOKEN = 1100  # bytes of a vocabulary while it is read and written
@@ -23,7 +22,7 @@ def infer(outlook: Outlook[ConvertOptions]) -> Facts | Refusal:
     facts, options = outlook.facts, outlook.options
     try:
         layout = plan(facts, outlook.scheme, options.name, outlook.lineage)
-        files = file_sizes(layout, options)
+        sizes = files.sizes(layout.metadata_bytes, layout.tensors, options.split_max_size)
     except ConvertError as error:
         return Refusal(reason=str(error))
     return Facts(
@@ -32,7 +31,7 @@ def infer(outlook: Outlook[ConvertOptions]) -> Facts | Refusal:
         architecture=layout.architecture.name,
         config=facts.config,
         tensors=layout.tensors,
-        files=files,
+        files=sizes,
         quantization=facts.quantization,
         licence=facts.licence,
         details=_details(facts, layout),
@@ -46,17 +45,6 @@ def _details(facts: Facts, layout: Layout) -> dict[str, Any]:
         "gguf": gguf_details(fields, layout.metadata_bytes, len(layout.fields) + layout.vocabulary.count),
         "tokenizer": tokenizer_details(layout.vocabulary),
     }
-
-
-def file_sizes(layout: Layout, options: ConvertOptions) -> dict[str, int]:
-    """Every file of the result with its exact size."""
-    groups = split.groups(layout.tensors, split.most_bytes(options))
-    sizes = {}
-    for at, tensors in enumerate(groups):
-        place = metadata_size(split.fields(at, len(groups), len(layout.tensors)))
-        metadata = place + (layout.metadata_bytes if at == 0 else 0)
-        sizes[split.file_name(at, len(groups))] = file_size(metadata, tensors)
-    return sizes
 
 
 def estimate(outlook: Outlook[ConvertOptions], facts: Facts) -> Estimate:

@@ -12,22 +12,21 @@ from typing import Any, TypeVar
 from modelmill import ConvertError, Job, Tensor
 from modelmill_gguf.details import gguf_details
 from modelmill_gguf.fields import Field
+from modelmill_gguf.files import write_model
 from modelmill_gguf.imatrix import open_imatrix
 from modelmill_gguf.imatrix_weights import Weights, weights
 from modelmill_gguf.model import Model, read_model
 from modelmill_gguf.quantize_metadata import ImportanceSummary, quantized_fields
 from modelmill_gguf.quantize_policy import Decision, QuantizeOptions, decide
 from modelmill_gguf.quantize_stream import Block, quantized, row_blocks
-from modelmill_gguf.split import SINGLE
 from modelmill_gguf.tensor_types import TYPES
-from modelmill_gguf.writer import write
 
 AnyOptions = TypeVar("AnyOptions", bound=QuantizeOptions)
 Blocks = Callable[[Tensor], Iterator[Block]]
 
 
 def run(job: Job[QuantizeOptions]) -> None:
-    """Write `model.gguf` in the job's scheme; raises ConvertError for what the scheme cannot hold."""
+    """Write the model in the job's scheme; raises ConvertError for what the scheme cannot hold."""
     model = read_model(job.source)
     tensors = [Tensor(name=info.name, dtype=info.kind, shape=info.shape) for _, info in model.tensors]
     with _opened(model) as blocks:
@@ -37,17 +36,17 @@ def run(job: Job[QuantizeOptions]) -> None:
 def quantize(
     job: Job[AnyOptions], fields: Sequence[Field], tensors: Sequence[Tensor], blocks: Blocks, alignment: int
 ) -> None:
-    """Write `model.gguf` from a model's metadata and tensors, wherever their rows come from."""
+    """Write the model from another's metadata and tensors, wherever their rows come from."""
     means, importance = _importance(job)
     keys = gguf_details(fields, 0, 0)["keys"] | _heads_per_layer(fields)
     decisions = decide(job.scheme, job.options, keys, tensors, None if importance is None else means)
     _report(decisions)
-    write(
+    write_model(
         job,
-        SINGLE,
         fields=quantized_fields(fields, job.scheme, importance),
         tensors=[item.result for item in decisions],
         data=quantized(decisions, blocks, means, job.limits.threads),
+        split_max_size=job.options.split_max_size,
         alignment=alignment,
     )
 

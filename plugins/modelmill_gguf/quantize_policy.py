@@ -41,7 +41,8 @@ class QuantizeOptions:
     `recipe` takes the place of the scheme's own; it may extend one by its name. `tensor_types` are overrides such
     as `ffn_down=Q8_0`, a regular expression and a type, tried in order before the recipe. `output_type` and
     `embedding_type` settle the output matrix and the token embedding. `pure` gives every tensor the scheme's
-    basic type. `leave_output` keeps the output matrix as it is.
+    basic type. `leave_output` keeps the output matrix as it is. `split_max_size` splits the result into files with
+    no more than so much of tensors (`2G`, `500M`).
     """
 
     recipe: Recipe | None = None
@@ -50,6 +51,7 @@ class QuantizeOptions:
     embedding_type: str | None = None
     pure: bool = False
     leave_output: bool = False
+    split_max_size: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,11 +6,12 @@ from math import prod
 from typing import Any
 
 from modelmill import ConvertError, Estimate, Facts, Input, Job, Outlook, Quantizer, Refusal
-from modelmill_gguf import file_types
+from modelmill_gguf import file_types, files
 from modelmill_gguf.fields import frame_size
+from modelmill_gguf.header import DEFAULT_ALIGNMENT
 from modelmill_gguf.quantize_metadata import DROPPED, ImportanceSummary, added_fields
 from modelmill_gguf.quantize_policy import SCHEMES, TERNARY, QuantizeOptions, decide
-from modelmill_gguf.writer import file_size, metadata_size
+from modelmill_gguf.writer import metadata_size
 
 # Values that one core quantizes in a second, by type: what one core of a common server did, rounded.
 _RATES = {
@@ -55,7 +56,7 @@ def predict(facts: Facts, scheme: str, options: QuantizeOptions, imatrix: Facts 
         scheme=scheme,
         quantization=scheme,
         tensors=tensors,
-        files={"model.gguf": file_size(metadata, tensors, header.get("alignment", 32))},
+        files=files.sizes(metadata, tensors, options.split_max_size, header.get("alignment", DEFAULT_ALIGNMENT)),
         details={
             **facts.details,
             "gguf": {**header, "metadata_bytes": metadata, "keys": {**kept, **added}},

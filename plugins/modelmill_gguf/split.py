@@ -1,6 +1,6 @@
 """Split files: which tensors go into which file, and what each file says of the others.
 
-Source: llama.cpp's gguf-split. The first file holds all metadata; the others only their place.
+Source: llama.cpp's gguf-split.
 """
 
 import re
@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 from modelmill import ConvertError, Tensor
 from modelmill_gguf.fields import Field, ValueType, scalar
-from modelmill_gguf.options import ConvertOptions
 from modelmill_gguf.tensor_types import byte_size
 from modelmill_gguf.writer import padded
 
@@ -31,9 +30,9 @@ def parse_size(text: str) -> int:
     return size
 
 
-def most_bytes(options: ConvertOptions) -> int | None:
+def most_bytes(split_max_size: str | None) -> int | None:
     """The bytes of tensors in a split file; None for one file. Raises ConvertError for what is no size."""
-    return None if options.split_max_size is None else parse_size(options.split_max_size)
+    return None if split_max_size is None else parse_size(split_max_size)
 
 
 def groups(tensors: Sequence[Tensor], most: int | None) -> list[Sequence[Tensor]]:

@@ -81,9 +81,12 @@ def _facts(plan: Plan, origin: Leaf | str) -> Facts:
 def _options(record: Maker[Any], first: Step, second: Step) -> Any:
     """Both steps' options in one record; None where one of them says what the fused record has no word for."""
     known = {item.name for item in fields(record.options)}
+    said = (_said(first.options), _said(second.options))
+    if ({item.name for item in fields(second.options)} - said[1].keys()) & said[0].keys():
+        return None  # what was said of the result between would be taken as said of the last one
     table: dict[str, Any] = {}
-    for step in (first, second):
-        for name, value in _said(step.options).items():
+    for options in said:
+        for name, value in options.items():
             if name not in known or table.get(name, value) != value:
                 return None
             table[name] = value
