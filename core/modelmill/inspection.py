@@ -16,6 +16,7 @@ from modelmill.errors import ConfigError, ConvertError
 from modelmill.facts import parameters
 from modelmill.fit import Fit, fit
 from modelmill.registry import Offer, Registry
+from modelmill.ternarity import Ternarity, ternarity
 from modelmill.types import Facts, Format, Hardware
 from modelmill_artifacts import manifest
 from modelmill_artifacts.errors import ArtifactError
@@ -60,6 +61,7 @@ class Inspection:
     architecture: str | None
     parameters: int
     quantization: str | None
+    ternary: Ternarity | None
     licence: str | None
     context: int | None
     layers: int | None
@@ -93,6 +95,7 @@ def inspect(path: Path, registry: Registry) -> Inspection:
             architecture=facts.architecture,
             parameters=_parameters(facts, artifact),
             quantization=facts.quantization,
+            ternary=ternarity(offer.record, folder, facts),
             licence=facts.licence or (artifact.licence if artifact else None),
             context=_number(config, "max_position_embeddings", "context_length"),
             layers=_number(config, "num_hidden_layers"),
@@ -151,7 +154,8 @@ def _parameters(facts: Facts, artifact: manifest.Manifest | None) -> int:
     """As the manifest says; else from the header, 0 where tensors of packed codes do not tell how many there are."""
     if artifact is not None and artifact.parameters:
         return artifact.parameters
-    return 0 if any(tensor.dtype in _PACKED for tensor in facts.tensors) else parameters(facts)
+    packed = facts.quantization != "bitnet" and any(tensor.dtype in _PACKED for tensor in facts.tensors)
+    return 0 if packed else parameters(facts)
 
 
 def _configuration(folder: Path, facts: Facts) -> Mapping[str, Any]:

@@ -40,6 +40,21 @@ def test_a_gguf_file_is_looked_at_without_its_neighbours(tmp_path: Path, registr
     assert 0 < sum(item.size or 0 for item in found.types) <= found.size
 
 
+def test_whether_a_model_is_ternary_is_told_with_the_figure(tmp_path: Path, registry: Registry, mill: Mill) -> None:
+    plain, ternary = (make_checkpoint(tmp_path / str(kind), "llama", ternary=kind) for kind in (False, True))
+    bitnet = make_checkpoint(tmp_path / "bitnet", "bitnet")
+    found = inspect(plain, registry).ternary
+    assert found is not None
+    assert (found.ternary, 0.3 < (found.distance or 0) < 0.7) == (False, True)
+    told = mill.run("inspect", str(plain)).out
+    assert f"no: its layers lie up to {found.distance:.1%} from -s, 0 and s (sampled)" in told
+    assert "yes: its layers lie up to 0.0% from" in mill.run("inspect", str(ternary)).out
+    assert mill.run("inspect", str(ternary), "--json").json()["ternary"]["distance"] == 0
+    assert (
+        "yes: config.json names BitNetForCausalLM; its master weights lie up to" in mill.run("inspect", str(bitnet)).out
+    )
+
+
 def test_an_artifact_is_told_with_what_made_it(mill: Mill) -> None:
     mill.write(BUILD)
     assert mill.run("build").code == 0

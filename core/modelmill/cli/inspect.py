@@ -61,6 +61,9 @@ def _rows(found: Inspection) -> Iterator[tuple[str, str]]:
     bits = found.size * 8 / found.parameters if found.parameters else 0
     yield "size", f"{show.size(found.size)} in {len(found.files)} files" + (f", {bits:.2f} bits/weight" if bits else "")
     yield "quantized before", found.quantization or "no"
+    ternary = found.ternary
+    if ternary is not None:
+        yield "ternary", f"{'yes' if ternary.ternary else 'no'}: {ternary.because}"
     yield "context", f"{found.context:,} tokens" if found.context else ""
     yield "layers", f"{found.layers} of width {found.hidden_size}" if found.layers and found.hidden_size else ""
     tokenizer = found.tokenizer
