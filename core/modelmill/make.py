@@ -9,11 +9,11 @@ from typing import Any
 from modelmill.assemble import place
 from modelmill.card import CARD, card
 from modelmill.describe import describe, evidence, runtime_files
-from modelmill.errors import ModelmillError
+from modelmill.errors import ModelmillError, SourceError
 from modelmill.execute import Event, Settings, Work, execute, fuse, work
 from modelmill.index import withdraw, write_index
 from modelmill.memory import begin, remember
-from modelmill.plan import PlannedTarget
+from modelmill.plan import Leaf, PlannedTarget
 from modelmill.prepare import Prepared
 from modelmill.sign import open_signer
 from modelmill.store import Result
@@ -82,6 +82,21 @@ def make(
         index = write_index(build, folder, signer, store.warn)
     store.index.save()
     return Made(artifacts=tuple(artifacts), failures=failures, index=index)
+
+
+def fetch_inputs(prepared: Prepared, *, keep_going: bool) -> None:
+    """Fetch what the steps that will run read and the store lacks, before the first of them starts.
+
+    With `keep_going` a source that fails is left for its steps to fail on.
+    """
+    for step in outstanding(prepared).steps.values():
+        for item in (step.source, *step.inputs.values()):
+            if isinstance(item, Leaf):
+                try:
+                    prepared.resolver.bring(item.source, item.files)
+                except SourceError:
+                    if not keep_going:
+                        raise
 
 
 def outstanding(prepared: Prepared) -> Work:

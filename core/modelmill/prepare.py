@@ -16,6 +16,7 @@ from modelmill.distributions import closure
 from modelmill.errors import ConfigError, ModelmillError, ToolchainError
 from modelmill.hardware import load_profile
 from modelmill.lock import Locked, Resolver, SourceState, read_lock, write_lock
+from modelmill.lock.download import Note
 from modelmill.pinning import Pinner, tool
 from modelmill.plan import Plan, plan
 from modelmill.plan.keys import Identity
@@ -60,11 +61,14 @@ def prepare(
     *,
     everything: bool = False,
     locked: bool = False,
+    offline: bool = False,
     told: Callable[[str], None] = lambda line: None,  # noqa: ARG005
+    note: Note | None = None,
 ) -> Prepared:
-    """Read, check, resolve and plan; `told` hears, in a line each, of what takes long.
+    """Read, check, resolve and plan; `told` hears, in a line each, of what takes long, `note` how far fetching is.
 
-    With `locked`, a lock that does not stand for the sources and the toolchains is refused.
+    With `locked`, a lock that does not stand for the sources and the toolchains is refused. With `offline`,
+    sources are what lock and store have of them.
     """
     build, recipes = _with_recipes(read(file))
     store.share()
@@ -73,8 +77,10 @@ def prepare(
     targets = select(build, names, everything=everything)
     lock_path = build.path.absolute().parent / LOCK
     known = read_lock(lock_path)
-    resolver = Resolver(build, registry, store, known.sources)
+    resolver = Resolver(build, registry, store, known.sources, offline=offline, note=note)
     needed = sorted({name for target in targets for name in (target.source, *target.inputs.values())})
+    if locked:
+        _refuse_stale(lock_path, [name for name in needed if not resolver.stands_for(name)])
     states = {name: resolver.resolve(name) for name in needed}
     _check_licences(build, states)
     _keep_lock(build, lock_path, known, states, locked=locked)
@@ -170,11 +176,15 @@ def _keep_lock(build: Build, path: Path, known: Locked, states: Mapping[str, Sou
     found = {**kept, **{name: state.locked for name, state in states.items()}}
     if locked:
         stale = sorted(name for name, source in found.items() if known.sources.get(name) != source)
-        if stale:
-            raise ConfigError(f"{path.name}: does not stand for source {', '.join(stale)}; run `modelmill lock`")
+        _refuse_stale(path, stale)
         return
     if found != known.sources:
         write_lock(path, replace(known, sources=found))
+
+
+def _refuse_stale(path: Path, names: list[str]) -> None:
+    if names:
+        raise ConfigError(f"{path.name}: does not stand for source {', '.join(names)}; run `modelmill lock`")
 
 
 def _check_licences(build: Build, states: Mapping[str, SourceState]) -> None:

@@ -1,28 +1,24 @@
 """The source `hf`: a repository of the Hugging Face hub, `hf://OWNER/NAME[@REVISION][#PATTERN,…]`.
 
-huggingface_hub resolves the revision to a commit and knows its cache and its token; the files are fetched by
-the downloader of this package, which resumes and checks them.
+huggingface_hub resolves the revision to a commit and knows its cache and its token.
 """
 
 import os
 import re
-import shutil
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from modelmill import Location, Resolution, Source, SourceError, SourceFile
-from modelmill_sources.download import Wanted, fetch_file, refused
+from modelmill import Location, Opener, Resolution, Source, SourceError, SourceFile, Stream, TransientError
+from modelmill_sources.http import TRANSIENT, Address, open_at, refused
+from modelmill_sources.path import open_here
 
 _URI = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?(?:#(?P<patterns>.+))?")
-_AT_ONCE = 4
-_OTHERS = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".ot", ".onnx", ".pkl", ".py", ".gitattributes")
-"""Weights of other frameworks, and code: no step reads them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,46 +36,35 @@ def resolve(location: Location, scratch: Path) -> Resolution:  # noqa: ARG001 - 
     hub = _library()
     shown = f"hf://{asked.name}"
     info = _call(shown, partial(_api(hub).model_info, asked.name, revision=asked.revision, files_metadata=True))
-    files = tuple(_file(sibling, shown) for sibling in info.siblings or ())
-    chosen = select(files, asked.patterns)
+    files = tuple(_file(sibling) for sibling in info.siblings or ())
+    if not asked.patterns:
+        return Resolution(revision=str(info.sha), files=files, mixed=True)
+    chosen = tuple(file for file in files if any(fnmatchcase(file.path, pattern) for pattern in asked.patterns))
     if not chosen:
-        what = f"matches {', '.join(asked.patterns)}" if asked.patterns else "is a model's"
-        raise SourceError(f"{shown}: none of its {len(files)} files {what}")
+        raise SourceError(f"{shown}: none of its {len(files)} files matches {', '.join(asked.patterns)}")
     return Resolution(revision=str(info.sha), files=chosen)
 
 
-def fetch(location: Location, files: tuple[SourceFile, ...], out: Path, scratch: Path) -> None:  # noqa: ARG001
-    """Fetch files of a commit: from huggingface_hub's cache where it has them, else from the hub."""
+@contextmanager
+def connect(location: Location, scratch: Path) -> Iterator[Opener]:  # noqa: ARG001
+    """Opens files of a commit: in huggingface_hub's cache where it has them, else at the hub."""
     asked = _repository(location)
     hub = _library()
     token = hub.get_token()
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     endpoint = _api(hub).endpoint
 
-    def one(file: SourceFile) -> None:
-        target = out / file.path
-        target.parent.mkdir(parents=True, exist_ok=True)
+    tried: set[str] = set()
+
+    def open_file(file: SourceFile, start: int) -> Stream:
         cached = hub.try_to_load_from_cache(asked.name, file.path, revision=asked.revision)
-        if isinstance(cached, str) and Path(cached).stat().st_size == file.size:
-            shutil.copyfile(cached, target)
-            return
-        address = f"{endpoint}/{asked.name}/resolve/{quote(asked.revision, safe='')}/{quote(file.path)}"
-        shown = f"hf://{asked.name}: {file.path}"
-        fetch_file(Wanted(url=address, shown=shown, size=file.size, sha256=file.sha256, headers=headers), target)
+        if isinstance(cached, str) and file.path not in tried and Path(cached).stat().st_size == file.size:
+            tried.add(file.path)  # whoever asks again found it damaged
+            return open_here(Path(cached), start)
+        url = f"{endpoint}/{asked.name}/resolve/{quote(asked.revision, safe='')}/{quote(file.path)}"
+        return open_at(Address(url=url, shown=f"hf://{asked.name}: {file.path}", headers=headers), start)
 
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for _ in pool.map(one, files):
-            pass
-
-
-def select(files: tuple[SourceFile, ...], patterns: tuple[str, ...]) -> tuple[SourceFile, ...]:
-    """The files that patterns choose; without patterns, a checkpoint's own: no other framework's, no subfolders."""
-    if patterns:
-        return tuple(file for file in files if any(fnmatchcase(file.path, pattern) for pattern in patterns))
-    top = tuple(file for file in files if "/" not in file.path and not file.path.endswith(_OTHERS))
-    if any(file.path.endswith(".safetensors") for file in top):
-        return tuple(file for file in top if not file.path.endswith(".gguf"))
-    return top
+    yield open_file
 
 
 def _repository(location: Location) -> Repository:
@@ -110,11 +95,9 @@ def _api(hub: Any) -> Any:
     return hub.HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None, token=hub.get_token(), library_name="modelmill")
 
 
-def _file(sibling: Any, shown: str) -> SourceFile:
-    path = PurePosixPath(sibling.rfilename)
-    if path.is_absolute() or ".." in path.parts or "\\" in sibling.rfilename or "\0" in sibling.rfilename:
-        raise SourceError(f"{shown}: the file {sibling.rfilename!r} leaves the repository; it is not to be trusted")
-    return SourceFile(path=str(path), size=int(sibling.size or 0), sha256=sibling.lfs.sha256 if sibling.lfs else None)
+def _file(sibling: Any) -> SourceFile:
+    sha256 = sibling.lfs.sha256 if sibling.lfs else None
+    return SourceFile(path=sibling.rfilename, size=int(sibling.size or 0), sha256=sha256)
 
 
 def _call(shown: str, call: Callable[[], Any]) -> Any:
@@ -134,13 +117,14 @@ def _call(shown: str, call: Callable[[], Any]) -> Any:
         raise SourceError(f"{shown}: there is no such model, or it is private and HF_TOKEN is not set") from None
     except errors.HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else 0
-        raise SourceError(f"{shown}: {refused(status)}") from None
+        kind = TransientError if status in TRANSIENT else SourceError
+        raise kind(f"{shown}: {refused(status)}") from None
     except (OSError, ValueError, RuntimeError) as error:
         raise SourceError(f"{shown}: {type(error).__name__}: {str(error).splitlines()[0][:200]}") from None
     except Exception as error:
         if type(error).__module__.partition(".")[0] in ("httpx", "httpx2", "httpcore"):
-            raise SourceError(f"{shown}: the hub cannot be reached; check the network and HF_ENDPOINT") from None
+            raise TransientError(f"{shown}: the hub cannot be reached; check the network and HF_ENDPOINT") from None
         raise
 
 
-SOURCE = Source(name="hf", resolve=resolve, fetch=fetch)
+SOURCE = Source(name="hf", resolve=resolve, connect=connect)

@@ -1,10 +1,11 @@
 """The source `path`: a folder or a file of this machine, used where it lies."""
 
 import os
-import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from modelmill import Location, Resolution, Source, SourceError, SourceFile
+from modelmill import Location, Opener, Resolution, Source, SourceError, SourceFile, Stream
 
 REVISION = "in place"
 """A folder has no revisions; what it was is told by the digests of its files."""
@@ -25,16 +26,26 @@ def resolve(location: Location, scratch: Path) -> Resolution:  # noqa: ARG001 - 
     return Resolution(revision=REVISION, files=files, root=root)
 
 
-def fetch(location: Location, files: tuple[SourceFile, ...], out: Path, scratch: Path) -> None:  # noqa: ARG001
-    """Copy these files. SourceError for one that is gone."""
+@contextmanager
+def connect(location: Location, scratch: Path) -> Iterator[Opener]:  # noqa: ARG001
+    """Opens files where they lie. SourceError for one that is gone."""
     root = location.base / location.uri
-    for file in files:
-        target = out / file.path
-        target.parent.mkdir(parents=True, exist_ok=True)
+    folder = root.parent if root.is_file() else root
+
+    def open_file(file: SourceFile, start: int) -> Stream:
         try:
-            shutil.copyfile((root.parent if root.is_file() else root) / file.path, target)
+            return open_here(folder / file.path, start)
         except OSError as error:
             raise SourceError(f"path:{location.uri}: {file.path} cannot be read: {error.strerror}") from None
+
+    yield open_file
+
+
+def open_here(path: Path, start: int) -> Stream:
+    """A file of this machine as a stream. Raises OSError."""
+    file = path.open("rb")
+    file.seek(start)
+    return Stream(read=file.read, close=file.close, start=start)
 
 
 def _walk(root: Path) -> list[Path]:
@@ -50,4 +61,4 @@ def _file(root: Path, path: Path) -> SourceFile:
     return SourceFile(path=path.relative_to(root).as_posix(), size=path.stat().st_size)
 
 
-SOURCE = Source(name="path", local=True, resolve=resolve, fetch=fetch)
+SOURCE = Source(name="path", local=True, resolve=resolve, connect=connect)

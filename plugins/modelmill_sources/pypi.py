@@ -6,13 +6,14 @@ wheel is a zip file, and nothing of it is run.
 
 import hashlib
 import re
-import shutil
 import zipfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from modelmill import Location, Resolution, Source, SourceError, SourceFile
+from modelmill import Location, Opener, Resolution, Source, SourceError, SourceFile, Stream
 from modelmill_sources.pip import download
 
 _PACKAGE = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[A-Za-z0-9][A-Za-z0-9.!+_-]*)")
@@ -38,25 +39,31 @@ def resolve(location: Location, scratch: Path) -> Resolution:
     )
 
 
-def fetch(location: Location, files: tuple[SourceFile, ...], out: Path, scratch: Path) -> None:
-    """Unpack these files. SourceError for one that the package does not have, or not of this size."""
+@contextmanager
+def connect(location: Location, scratch: Path) -> Iterator[Opener]:
+    """Opens members of the wheel. SourceError for one that it does not have, or not of this size."""
     with _open(_wheel(location, scratch), location) as archive:
         members = _select(archive, location)
-        for file in files:
+
+        def open_file(file: SourceFile, start: int) -> Stream:
             info = members.get(file.path)
             if info is None or info.file_size != file.size:
                 _fail(location, f"the package no longer holds {file.path} of {file.size:,} bytes")
-            target = out / file.path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _unpack(archive, info, target, location)
+            return _member(archive, info, start, location)
+
+        yield open_file
 
 
-def _unpack(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, location: Location) -> None:
-    try:
-        with archive.open(info) as member, target.open("xb") as file:
-            shutil.copyfileobj(member, file, 1024 * 1024)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
-        _fail(location, f"{info.filename} cannot be unpacked: {error}")
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, start: int, location: Location) -> Stream:
+    def sound(act: Callable[[], Any]) -> Any:
+        try:
+            return act()
+        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error) as error:
+            _fail(location, f"{info.filename} cannot be unpacked: {error}")
+
+    member = sound(lambda: archive.open(info))
+    sound(lambda: member.seek(start))
+    return Stream(read=lambda count: sound(lambda: member.read(count)), close=member.close, start=start)
 
 
 def _wheel(location: Location, scratch: Path) -> Path:
@@ -117,4 +124,4 @@ def _fail(location: Location, problem: str) -> NoReturn:
     raise SourceError(f"pypi:{location.uri}: {problem}")
 
 
-SOURCE = Source(name="pypi", resolve=resolve, fetch=fetch)
+SOURCE = Source(name="pypi", resolve=resolve, connect=connect)

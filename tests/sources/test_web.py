@@ -1,244 +1,31 @@
 import hashlib
-import http.server
-import json
 import os
 import ssl
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 from oci_parts.certificates import certificates
+from source_parts.fetching import fetch
+from source_parts.hub import COMMIT, CONTENT, SHA256, Hub, serving
 
 from modelmill import Location, SourceError, SourceFile
 from modelmill.testing import make_checkpoint
 from modelmill_sources import hub, web
-from modelmill_sources.download import Wanted, fetch_file
-
-CONTENT = bytes(range(256)) * 4096
-SHA256 = hashlib.sha256(CONTENT).hexdigest()
-COMMIT = "1" * 40
-
-
-@dataclass
-class Hub:
-    """A server that speaks the hub's protocol, and goes wrong on request."""
-
-    address: str = ""
-    files: dict[str, bytes] = field(default_factory=dict)
-    answers: list[int] = field(default_factory=list)
-    """Statuses to answer with before all is well."""
-    cut_after: int | None = None
-    """Bytes after which the next answer breaks off."""
-    corrupted: int = 0
-    """Answers that come with one byte wrong."""
-    error_code: str | None = None
-    no_ranges: bool = False
-    requests: list[tuple[str, str, str | None]] = field(default_factory=list)
-    elsewhere: str | None = None
-    """Another server, where files are redirected to."""
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    state: Hub
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-    def do_HEAD(self) -> None:
-        self.answer()
-
-    def do_GET(self) -> None:
-        self.answer()
-
-    def answer(self) -> None:
-        self.state.requests.append((self.path, self.headers.get("Range", ""), self.headers.get("Authorization")))
-        if self.state.answers:
-            self.reply(self.state.answers.pop(0), b"no")
-        elif self.path.startswith("/api/models/"):
-            self.api()
-        elif self.state.elsewhere:
-            self.reply(302, b"", Location=self.state.elsewhere + self.path)
-        else:
-            name = self.path.split(f"/resolve/{COMMIT}/")[-1].lstrip("/")
-            self.reply(404, b"no") if name not in self.state.files else self.file(self.state.files[name])
-
-    def api(self) -> None:
-        _, _, rest = self.path.partition("/revision/")
-        revision = rest.partition("?")[0]
-        if self.state.error_code or revision not in ("main", COMMIT):
-            code = self.state.error_code or "RevisionNotFound"
-            self.reply(403 if code == "GatedRepo" else 404, b"{}", **{"X-Error-Code": code})
-            return
-        siblings = [
-            {
-                "rfilename": name,
-                "size": len(data),
-                **({"lfs": lfs(data)} if name.endswith(".safetensors") else {}),
-            }
-            for name, data in self.state.files.items()
-        ]
-        body = {
-            "id": "team/model",
-            "sha": COMMIT,
-            "siblings": siblings,
-            "tags": [],
-            "downloads": 0,
-            "private": False,
-        }
-        self.reply(200, json.dumps(body).encode(), **{"Content-Type": "application/json"})
-
-    def file(self, data: bytes) -> None:
-        start = 0
-        wanted = self.headers.get("Range")
-        if wanted and not self.state.no_ranges:
-            start = int(wanted.removeprefix("bytes=").partition("-")[0])
-        if self.state.corrupted:
-            self.state.corrupted -= 1
-            data = b"\0" + data[1:] if data[0] else b"\1" + data[1:]
-        self.reply(206 if start else 200, data[start:])
-
-    def reply(self, status: int, body: bytes, **headers: str) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command == "HEAD":
-            return
-        if status < 300 and self.state.cut_after is not None and len(body) > self.state.cut_after:
-            self.wfile.write(body[: self.state.cut_after])
-            self.state.cut_after = None
-            self.close_connection = True
-            self.connection.shutdown(2)
-            return
-        self.wfile.write(body)
-
-
-def lfs(data: bytes) -> dict[str, Any]:
-    return {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 134}
-
-
-def serve(state: Hub, context: ssl.SSLContext | None = None) -> http.server.ThreadingHTTPServer:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"state": state}))
-    server.daemon_threads = True
-    if context:
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-    state.address = f"{'https' if context else 'http'}://127.0.0.1:{server.server_address[1]}"
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    return server
-
-
-@pytest.fixture
-def remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    state = Hub(
-        files={
-            "config.json": b"{}",
-            "model.safetensors": CONTENT,
-            "pytorch_model.bin": b"pickle",
-            "modeling.py": b"code",
-            "onnx/model.onnx": b"onnx",
-            "model-Q4_0.gguf": b"GGUF",
-            "README.md": b"# model",
-        }
-    )
-    server = serve(state)
-    monkeypatch.setenv("HF_ENDPOINT", state.address)
-    monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf-home"))
-    yield state
-    server.shutdown()
-    server.server_close()
-
-
-def wanted(state: Hub, **changes: Any) -> Wanted:
-    values: dict[str, Any] = {"shown": "the file", "headers": {}, "size": len(CONTENT), "sha256": SHA256, **changes}
-    return Wanted(url=f"{state.address}/model.safetensors", **values)
-
-
-def no_wait(_: float) -> None:
-    pass
 
 
 def at(uri: str, revision: str | None = None) -> Location:
     return Location(uri=uri, revision=revision, base=Path("/nowhere"))
 
 
-def test_a_file_comes_whole(tmp_path: Path, remote: Hub) -> None:
-    assert fetch_file(wanted(remote), tmp_path / "f", no_wait) == SHA256
-    assert (tmp_path / "f").read_bytes() == CONTENT
-    assert len(remote.requests) == 1
-
-
-@pytest.mark.parametrize("no_ranges", [False, True])
-def test_a_cut_connection_is_resumed(tmp_path: Path, remote: Hub, *, no_ranges: bool) -> None:
-    remote.cut_after, remote.no_ranges = 300_000, no_ranges
-    assert fetch_file(wanted(remote), tmp_path / "f", no_wait) == SHA256
-    assert (tmp_path / "f").read_bytes() == CONTENT
-    assert [asked for _, asked, _ in remote.requests] == ["", "bytes=300000-"]
-
-
-def test_a_corrupted_file_is_fetched_again_and_then_refused(tmp_path: Path, remote: Hub) -> None:
-    remote.corrupted = 1
-    assert fetch_file(wanted(remote), tmp_path / "f", no_wait) == SHA256
-    remote.corrupted = 2
-    with pytest.raises(SourceError, match=r"the file: has the sha256 .* twice in a row"):
-        fetch_file(wanted(remote), tmp_path / "f", no_wait)
-    assert not (tmp_path / "f").exists()
-
-
-def test_a_busy_server_is_asked_again(tmp_path: Path, remote: Hub) -> None:
-    pauses: list[float] = []
-    remote.answers = [503, 429, 500]
-    assert fetch_file(wanted(remote), tmp_path / "f", pauses.append) == SHA256
-    assert pauses == [0.5, 1.0, 2.0]
-
-
-@pytest.mark.parametrize(
-    ("status", "sentence"),
-    [(401, "credentials"), (403, "refuses access"), (404, "no such file"), (410, "is gone"), (418, "answers 418")],
-)
-def test_a_refusal_is_a_sentence(tmp_path: Path, remote: Hub, status: int, sentence: str) -> None:
-    remote.answers = [status]
-    with pytest.raises(SourceError, match=f"^the file: .*{sentence}") as caught:
-        fetch_file(wanted(remote), tmp_path / "f", no_wait)
-    assert "\n" not in str(caught.value)
-    assert len(remote.requests) == 1
-
-
-def test_a_server_that_never_recovers_is_a_sentence(tmp_path: Path, remote: Hub) -> None:
-    remote.answers = [429] * 9
-    with pytest.raises(SourceError, match="asks for fewer requests"):
-        fetch_file(wanted(remote), tmp_path / "f", no_wait)
-    remote.answers = []
-    with pytest.raises(SourceError, match="the connection fails again and again"):
-        fetch_file(Wanted(url="http://127.0.0.1:1/x", shown="x", headers={}), tmp_path / "f", no_wait)
-
-
-def test_credentials_stay_with_their_host(tmp_path: Path, remote: Hub) -> None:
-    storage = Hub(files=remote.files)
-    server = serve(storage)
-    remote.elsewhere = storage.address.replace("127.0.0.1", "localhost")
-    fetch_file(wanted(remote, headers={"Authorization": "Bearer x"}), tmp_path / "f", no_wait)
-    assert remote.requests[0][2] == "Bearer x"
-    assert storage.requests[0][2] is None
-    server.shutdown()
-    server.server_close()
-
-
 def test_a_repository_is_pinned_to_its_commit(tmp_path: Path, remote: Hub) -> None:
     found = hub.SOURCE.resolve(at("team/model"), tmp_path)
     assert found.revision == COMMIT
-    assert [file.path for file in found.files] == ["config.json", "model.safetensors", "README.md"]
+    assert [file.path for file in found.files] == list(remote.files)
+    assert found.mixed
     assert found.files[1] == SourceFile(path="model.safetensors", size=len(CONTENT), sha256=SHA256)
-    (tmp_path / "out").mkdir()
-    hub.SOURCE.fetch(at("team/model", found.revision), found.files, tmp_path / "out", tmp_path)
-    assert (tmp_path / "out" / "model.safetensors").read_bytes() == CONTENT
+    assert fetch(hub.SOURCE, at("team/model", found.revision), found.files, tmp_path)["model.safetensors"] == CONTENT
     assert [path for path, _, _ in remote.requests if path.startswith("/api/") and "/models/" not in path] == []
     assert {given for _, _, given in remote.requests} == {"Bearer hf_secret"}
     assert [path for path, _, _ in remote.requests if "/resolve/" in path and COMMIT not in path] == []
@@ -269,22 +56,22 @@ def test_patterns_choose_files(tmp_path: Path, remote: Hub) -> None:
     assert remote.requests
 
 
-def test_the_hubs_own_cache_is_used(tmp_path: Path, remote: Hub) -> None:
+@pytest.mark.parametrize("content", [b"{}", b"[]"])
+def test_the_hubs_own_cache_is_used_where_it_is_sound(tmp_path: Path, remote: Hub, content: bytes) -> None:
     """In a process of its own: the library reads where its cache is when it is imported."""
-    root = tmp_path / "hf-home" / "hub" / "models--team--model"
-    snapshot = root / "snapshots" / COMMIT
+    snapshot = tmp_path / "hf-home" / "hub" / "models--team--model" / "snapshots" / COMMIT
     snapshot.mkdir(parents=True)
-    (snapshot / "config.json").write_bytes(b"{}")
-    (tmp_path / "out").mkdir()
+    (snapshot / "config.json").write_bytes(content)
     code = (
         "import sys; from pathlib import Path; from modelmill import Location, SourceFile\n"
-        "from modelmill_sources.hub import SOURCE\n"
-        f"SOURCE.fetch(Location(uri='team/model', revision='{COMMIT}', base=Path('/')),\n"
-        "    (SourceFile(path='config.json', size=2),), Path(sys.argv[1]), Path(sys.argv[1]))\n"
+        "from modelmill_sources.hub import SOURCE; from source_parts.fetching import fetch\n"
+        f"where = Location(uri='team/model', revision='{COMMIT}', base=Path('/'))\n"
+        f"files = (SourceFile(path='config.json', size=2, sha256='{hashlib.sha256(b'{}').hexdigest()}'),)\n"
+        "assert fetch(SOURCE, where, files, Path(sys.argv[1])) == {'config.json': b'{}'}\n"
     )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path / "out")], check=True, env=dict(os.environ))
-    assert (tmp_path / "out" / "config.json").read_bytes() == b"{}"
-    assert remote.requests == []
+    parts = str(Path(__file__).parents[1] / "parts")
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, env={**os.environ, "PYTHONPATH": parts})
+    assert len(remote.requests) == (0 if content == b"{}" else 1)
 
 
 @pytest.mark.parametrize(
@@ -309,31 +96,22 @@ def test_a_uri_that_names_no_repository_is_refused(tmp_path: Path, uri: str) -> 
         hub.SOURCE.resolve(at(uri), tmp_path)
 
 
-def test_a_file_that_leaves_the_repository_is_refused(tmp_path: Path, remote: Hub) -> None:
-    remote.files["../evil.json"] = b"{}"
-    with pytest.raises(SourceError, match="leaves the repository"):
-        hub.SOURCE.resolve(at("team/model"), tmp_path)
-
-
 def test_an_address_with_its_digest_is_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     certificate, key, authority = certificates(tmp_path / "tls")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     monkeypatch.setenv("SSL_CERT_FILE", str(authority))
-    state = Hub(files={"model.gguf": CONTENT})
-    server = serve(state, context)
-    address = state.address.removeprefix("https://")
-    found = web.SOURCE.resolve(at(f"{address}/model.gguf#sha256={SHA256}"), tmp_path)
-    assert found.files == (SourceFile(path="model.gguf", size=len(CONTENT), sha256=SHA256),)
-    (tmp_path / "out").mkdir()
-    web.SOURCE.fetch(at(f"{address}/model.gguf#sha256={SHA256}"), found.files, tmp_path / "out", tmp_path)
-    assert (tmp_path / "out" / "model.gguf").read_bytes() == CONTENT
-    with pytest.raises(SourceError, match=r"model.gguf: has the sha256"):
-        web.SOURCE.fetch(at(f"{address}/model.gguf#sha256={'0' * 64}"), found.files, tmp_path / "out", tmp_path)
-    with pytest.raises(SourceError, match="no such file"):
-        web.SOURCE.resolve(at(f"{address}/gone.gguf#sha256={SHA256}"), tmp_path)
-    server.shutdown()
-    server.server_close()
+    with serving(Hub(files={"model.gguf": CONTENT}), context) as state:
+        address = state.address.removeprefix("https://")
+        good = at(f"{address}/model.gguf#sha256={SHA256}")
+        found = web.SOURCE.resolve(good, tmp_path)
+        assert found.files == (SourceFile(path="model.gguf", size=len(CONTENT), sha256=SHA256),)
+        assert fetch(web.SOURCE, good, found.files, tmp_path) == {"model.gguf": CONTENT}
+        other = at(f"{address}/model.gguf#sha256={'0' * 64}")
+        with pytest.raises(SourceError, match=r"model.gguf has the sha256"):
+            fetch(web.SOURCE, other, web.SOURCE.resolve(other, tmp_path).files, tmp_path)
+        with pytest.raises(SourceError, match="no such file"):
+            web.SOURCE.resolve(at(f"{address}/gone.gguf#sha256={SHA256}"), tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,11 @@ from typing import Any
 import click
 
 from modelmill.cli import options, show
+from modelmill.cli.fetching import fetching
 from modelmill.cli.plan import plan_document, plan_text
 from modelmill.cli.progress import listener
 from modelmill.execute import Settings
-from modelmill.make import Artifact, Made, make, outstanding
+from modelmill.make import Artifact, Made, fetch_inputs, make, outstanding
 from modelmill.prepare import prepare, store_folder
 from modelmill.store import Store
 from modelmill.uptodate import remember
@@ -27,6 +28,7 @@ from modelmill.watched import watched
 @click.option("-k", "--keep-going", is_flag=True, help="After a failure, build what does not depend on it.")
 @click.option("-n", "--dry-run", is_flag=True, help="Show the plan and build nothing.")
 @click.option("--locked", is_flag=True, help="Refuse a build.lock that does not stand for the sources.")
+@options.offline
 @click.option("--link", is_flag=True, help="Hard-link dist/ to the store instead of copying; do not edit it then.")
 @options.as_json
 def command(
@@ -41,14 +43,25 @@ def command(
     keep_going: bool,
     dry_run: bool,
     locked: bool,
+    offline: bool,
     link: bool,
     as_json: bool,
 ) -> int:
     """Build targets into dist/NAME/VERSION/TARGET; all default ones if none is named."""
     store = Store(store_folder(store_path), show.warn)
-    prepared = prepare(
-        file, store, names, everything=everything, locked=locked, told=show.quietly if as_json else show.tell
-    )
+    with fetching(quiet=as_json) as note:
+        prepared = prepare(
+            file,
+            store,
+            names,
+            everything=everything,
+            locked=locked,
+            offline=offline,
+            told=show.quietly if as_json else show.tell,
+            note=note,
+        )
+        if not dry_run:
+            fetch_inputs(prepared, keep_going=keep_going)
     for warning in prepared.plan.warnings:
         show.warn(warning)
     if dry_run:

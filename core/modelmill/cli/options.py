@@ -27,6 +27,11 @@ def store(command: Command) -> Command:
     )(command)
 
 
+def offline(command: Command) -> Command:
+    """`--offline`: ask nobody."""
+    return click.option("--offline", is_flag=True, help="Use only what build.lock and the store have.")(command)
+
+
 def as_json(command: Command) -> Command:
     """`--json`: one JSON document on standard output, and nothing else there."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(command)

@@ -7,6 +7,7 @@ import click
 
 from modelmill.cli import options, show
 from modelmill.cli.explain import why_document, why_text
+from modelmill.cli.fetching import fetching
 from modelmill.execute import Work
 from modelmill.make import outstanding
 from modelmill.plan import Plan, Step
@@ -20,6 +21,7 @@ from modelmill.why import why
 @options.build_file
 @click.option("--locked", is_flag=True, help="Refuse a build.lock that does not stand for the sources.")
 @click.option("--why", "with_why", is_flag=True, help="And why each target would be built again.")
+@options.offline
 @options.as_json
 def command(
     names: tuple[str, ...],
@@ -28,13 +30,22 @@ def command(
     store_path: Path | None,
     locked: bool,
     with_why: bool,
+    offline: bool,
     as_json: bool,
 ) -> None:
     """Show the steps that targets need, their predicted sizes, and which are in the store already."""
     store = Store(store_folder(store_path), show.warn)
-    prepared = prepare(
-        file, store, names, everything=everything, locked=locked, told=show.quietly if as_json else show.tell
-    )
+    with fetching(quiet=as_json) as note:
+        prepared = prepare(
+            file,
+            store,
+            names,
+            everything=everything,
+            locked=locked,
+            offline=offline,
+            told=show.quietly if as_json else show.tell,
+            note=note,
+        )
     for warning in prepared.plan.warnings:
         show.warn(warning)
     todo = outstanding(prepared)

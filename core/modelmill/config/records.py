@@ -28,6 +28,14 @@ class SourceTable:
     """The licence, where the files alone do not tell."""
     requantize: bool = False
     """Allows to quantize again what was quantized before; the manifest records it."""
+    include: tuple[str, ...] = ()
+    """Patterns (`*` matches any characters, `/` too) of the files to take; without any, a checkpoint's own."""
+    exclude: tuple[str, ...] = ()
+    """Patterns of files to leave out."""
+
+
+COMPOSED = {"adapter": "peft-adapter", "chat_template": "chat-template", "generation_config": "generation-config"}
+"""Keys of a target that name what is put into its model, in the order in which that is done, and the formats."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +43,12 @@ class Defaults:
     """`[defaults]`: what targets have that do not say otherwise."""
 
     source: str | None = None
+    adapter: str | None = None
+    """A source with a LoRA adapter, which is merged into the model before anything else is done with it."""
+    chat_template: str | None = None
+    """A file, or a source, with the chat template that the model gets instead of its own."""
+    generation_config: str | None = None
+    """A file, or a source, with the generation_config.json that the model gets instead of its own."""
     hardware: str | None = None
     """A hardware profile: its name, or its file (`boards/gateway.toml`), relative to build.toml's folder."""
     format: str | None = None
@@ -48,6 +62,12 @@ class TargetTable:
     """`[target.NAME]` as written."""
 
     source: str | None = None
+    adapter: str | None = None
+    """A source with a LoRA adapter, which is merged into the model before anything else is done with it."""
+    chat_template: str | None = None
+    """A file, or a source, with the chat template that the model gets instead of its own."""
+    generation_config: str | None = None
+    """A file, or a source, with the generation_config.json that the model gets instead of its own."""
     hardware: str | None = None
     """A hardware profile: its name, or its file (`boards/gateway.toml`), relative to build.toml's folder."""
     format: str | None = None
@@ -73,6 +93,7 @@ class Target:
     scheme: str
     options: Mapping[str, Any]
     inputs: Mapping[str, str]
+    """By name, each the name of a source; what is put into the model comes first (see COMPOSED)."""
     converter: str | None
     quantizer: str | None
     default: bool

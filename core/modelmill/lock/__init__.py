@@ -1,11 +1,12 @@
 """build.lock: what every source resolved to, and every toolchain."""
 
 from modelmill.lock.files import Locked, read_lock, write_lock
-from modelmill.lock.records import LockedFile, LockedSource
+from modelmill.lock.records import Drift, LockedFile, LockedSource
 from modelmill.lock.resolve import Resolver, SourceState
 from modelmill.lock.toolchains import LockedToolchain, Pin, this_platform
 
 __all__ = [
+    "Drift",
     "Locked",
     "LockedFile",
     "LockedSource",

@@ -18,7 +18,7 @@ class LockedFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockedSource:
-    """A source as it was resolved. `requested` is the revision that build.toml asked for."""
+    """A source as it was resolved. `requested` is the revision that build.toml asked for, `include` the files."""
 
     name: str
     uri: str
@@ -30,10 +30,17 @@ class LockedSource:
     parameters: int
     licence: str | None
     files: tuple[LockedFile, ...]
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
 
     def digest(self) -> str:
         """One digest over all files by path: what a source is, wherever it came from."""
-        return canonical.sha256({file.path: file.sha256 for file in self.files})
+        return digest(self.files)
+
+
+def digest(files: Iterable[LockedFile]) -> str:
+    """One digest over files by path."""
+    return canonical.sha256({file.path: file.sha256 for file in files})
 
 
 def matching(files: Iterable[LockedFile], patterns: tuple[str, ...]) -> tuple[LockedFile, ...]:
@@ -42,4 +49,29 @@ def matching(files: Iterable[LockedFile], patterns: tuple[str, ...]) -> tuple[Lo
         file
         for file in files
         if any(pattern == "**" or fnmatch.fnmatchcase(file.path, pattern) for pattern in patterns)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drift:
+    """What a source is now, where that is other than its lock entry says."""
+
+    revision: tuple[str, str] | None
+    changed: tuple[str, ...]
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return self.revision is not None or bool(self.changed or self.added or self.removed)
+
+
+def drift(known: LockedSource, revision: str, files: Iterable[LockedFile]) -> Drift:
+    """How a source that resolves to these files now differs from what is locked."""
+    before = {file.path: file for file in known.files}
+    now = {file.path: file for file in files}
+    return Drift(
+        revision=(known.revision, revision) if known.revision != revision else None,
+        changed=tuple(sorted(path for path in before.keys() & now.keys() if before[path] != now[path])),
+        added=tuple(sorted(now.keys() - before.keys())),
+        removed=tuple(sorted(before.keys() - now.keys())),
     )

@@ -22,7 +22,7 @@ from modelmill_artifacts.hashing import sha256_file
 _BLOB_TIME_NS = 946_684_800_000_000_000
 """Every blob's mtime (2000-01-01): whoever writes to one by accident moves it, and stat alone shows it."""
 
-_FOLDERS = ("blobs/sha256", "steps", "facts", "tmp", "locks", "logs")
+_FOLDERS = ("blobs/sha256", "steps", "facts", "tmp", "locks", "logs", "partial")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +164,10 @@ class Store:
         """Keep facts, which can be read again: a cache."""
         with contextlib.suppress(StoreError):  # on a full or read-only disk: they are read again
             write_atomic(self.root / "facts" / f"{digest}.json", json.dumps(facts).encode(), durable=False)
+
+    def partial(self, name: str) -> Path:
+        """Where a file lies that is not fetched to its end yet; `gc` throws it away."""
+        return self.root / "partial" / name
 
     def lock(self, key: str) -> Lock:
         """The lock that the builder of a key holds."""

@@ -2,13 +2,15 @@
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import closing
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
 import pytest
 
 from modelmill.errors import SourceError
-from modelmill.testing.folders import contents, snapshot
+from modelmill.testing.folders import snapshot
 from modelmill.testing.plugins import source
 from modelmill.testing.suite import Suite
 from modelmill.types import Location, Resolution, Source
@@ -59,19 +61,20 @@ class SourceSuite(Suite):
         first = resolve(record, place[0], tmp_path / "first")
         assert resolve(record, place[0], tmp_path / "second") == first
 
-    def test_fetch_writes_the_files_that_it_is_asked_for(
-        self, record: Source, place: tuple[Location, Mapping[str, bytes]], tmp_path: Path
+    @pytest.mark.parametrize("part", [0.0, 0.5], ids=["front", "middle"])
+    def test_files_are_read_from_any_place_on(
+        self, record: Source, place: tuple[Location, Mapping[str, bytes]], tmp_path: Path, part: float
     ) -> None:
         before = snapshot(tmp_path / "place")
         resolution = resolve(record, place[0], tmp_path / "scratch")
-        some = resolution.files[::2]
-        (tmp_path / "out").mkdir()
         (tmp_path / "more").mkdir()
         exact = Location(uri=place[0].uri, revision=resolution.revision, base=place[0].base)
-        record.fetch(exact, some, tmp_path / "out", tmp_path / "more")
-        assert contents(tmp_path / "out") == {
-            file.path: hashlib.sha256(place[1][file.path]).hexdigest() for file in some
-        }
+        with record.connect(exact, tmp_path / "more") as opener:
+            for file in resolution.files[::2]:
+                start = int(file.size * part)
+                with closing(opener(file, start)) as stream:
+                    assert stream.start in {0, start}
+                    assert b"".join(iter(partial(stream.read, 4096), b"")) == place[1][file.path][stream.start :]
         assert snapshot(tmp_path / "place") == before, "a source only reads"
 
     def test_nothing_there_is_a_source_error(self, record: Source, tmp_path: Path) -> None:

@@ -1,0 +1,64 @@
+"""Which files of a source are the model's: those that build.toml includes, else one checkpoint's own."""
+
+import re
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
+
+from modelmill.config import SourceTable
+from modelmill.errors import ConfigError, SourceError
+from modelmill.types import Resolution, SourceFile
+
+_OTHERS = (
+    ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".ot", ".onnx", ".onnx_data", ".pkl", ".pickle", ".py",
+    ".mlmodel", ".tflite", ".npz", ".gitattributes", ".gitignore",
+)  # fmt: skip
+"""Weights of other frameworks, training state, and code: no step reads them."""
+_SHARD = re.compile(r"-\d{5}-of-\d{5}\.gguf$")
+_SHOWN = 8
+
+
+def choose(name: str, table: SourceTable, resolution: Resolution) -> tuple[SourceFile, ...]:
+    """The files of a source that count. SourceError for a path that leaves its folder, and where none is left."""
+    for file in resolution.files:
+        _check_path(name, file.path)
+    files = resolution.files
+    if table.include:
+        files = tuple(file for file in files if _matches(file.path, table.include))
+    elif resolution.mixed:
+        files = _own(files)
+    files = tuple(file for file in files if not _matches(file.path, table.exclude))
+    if not files:
+        what = f"matches {', '.join(table.include)}" if table.include else "is a model's"
+        raise SourceError(f"source {name!r}: none of the {len(resolution.files)} files of {table.uri} {what}")
+    if resolution.mixed and not table.include:
+        _refuse_several(name, files)
+    return files
+
+
+def _own(files: Iterable[SourceFile]) -> tuple[SourceFile, ...]:
+    """A checkpoint's own: the top folder without other frameworks' weights, and GGUF only where that is all."""
+    top = tuple(file for file in files if "/" not in file.path and not file.path.endswith(_OTHERS))
+    if any(file.path.endswith(".safetensors") for file in top):
+        return tuple(file for file in top if not file.path.endswith(".gguf"))
+    return top
+
+
+def _refuse_several(name: str, files: Iterable[SourceFile]) -> None:
+    models = sorted({_SHARD.sub(".gguf", file.path) for file in files if file.path.endswith(".gguf")})
+    models = [path for path in models if not path.startswith("mmproj")]
+    if len(models) > 1:
+        shown = ", ".join(models[:_SHOWN]) + (f" and {len(models) - _SHOWN} more" if len(models) > _SHOWN else "")
+        raise ConfigError(
+            f"source {name!r}: holds {len(models)} GGUF models ({shown}); say which with `include` in [source.{name}]"
+        )
+
+
+def _matches(path: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(path, pattern) for pattern in patterns)
+
+
+def _check_path(name: str, path: str) -> None:
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or ".." in parts or "\\" in path or "\0" in path:
+        raise SourceError(f"source {name!r}: the file {path!r} leaves its folder; it is not to be trusted")

@@ -1,0 +1,84 @@
+"""Files of a source on this machine: fetched where the store lacks them, and only where fetching is allowed."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelmill.errors import SourceError
+from modelmill.lock.download import Note, Order, download
+from modelmill.lock.origin import Origin
+from modelmill.lock.peek import peek
+from modelmill.lock.records import LockedFile
+from modelmill.store import Store
+from modelmill.types import SourceFile
+
+LOCKED = "build.lock says"
+RESOLVED = "the source promised"
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetcher:
+    """Fetches into a store, telling `note` how far it is; with `offline` it says what is missing instead."""
+
+    store: Store
+    offline: bool = False
+    note: Note | None = None
+
+    def missing(self, files: Iterable[LockedFile]) -> tuple[LockedFile, ...]:
+        """Those of these files that the store lacks."""
+        return tuple(file for file in files if not self.store.has_blob(file.sha256, file.size))
+
+    def refuse_unresolved(self, place: Origin) -> None:
+        """SourceError where this source would have to be resolved, and may not be."""
+        if self.offline and not place.offer.record.local:
+            raise SourceError(
+                f"source {place.name!r}: build.lock does not stand for {place.table.uri}, and --offline asks nobody; "
+                "run `modelmill lock` where there is a network"
+            )
+
+    def fetch(
+        self,
+        place: Origin,
+        revision: str,
+        files: Iterable[LockedFile | SourceFile],
+        scratch: Path | None = None,
+        promise: str = LOCKED,
+    ) -> tuple[LockedFile, ...]:
+        """Have these files of a revision in the store. `scratch` is what `resolve` has just used, if it has."""
+        wanted = tuple(SourceFile(path=file.path, size=file.size, sha256=file.sha256) for file in files)
+        if not wanted:
+            return ()
+        self.refuse_missing(place, wanted)
+        order = Order(origin=place.table.uri, revision=revision, files=wanted, promise=promise)
+        workspace = self.store.workspace(f"fetch-{place.name}")
+        try:
+            with place.connect(revision, scratch or workspace.scratch) as opener:
+                return download(opener, order, self.store, self.note)
+        finally:
+            workspace.remove()
+
+    def peek(self, place: Origin, revision: str, files: Iterable[LockedFile], folder: Path) -> None:
+        """Fetch the headers of these files only, into files of their sizes below a folder."""
+        wanted = tuple(SourceFile(path=file.path, size=file.size, sha256=file.sha256) for file in files)
+        if not wanted:
+            return
+        self.refuse_missing(place, wanted)
+        workspace = self.store.workspace(f"peek-{place.name}")
+        try:
+            with place.connect(revision, workspace.scratch) as opener:
+                for file in wanted:
+                    peek(opener, place.table.uri, file, folder / file.path)
+        finally:
+            workspace.remove()
+
+    def refuse_missing(self, place: Origin, files: tuple[SourceFile, ...]) -> None:
+        """SourceError that names what would have to be fetched, where nothing may be."""
+        if self.offline:
+            names = ", ".join(file.path for file in files[:_SHOWN])
+            more = f" and {len(files) - _SHOWN} more files" if len(files) > _SHOWN else ""
+            size = sum(file.size for file in files)
+            raise SourceError(
+                f"source {place.name!r}: the store lacks {names}{more} ({size:,} bytes) of {place.table.uri}, and "
+                "--offline fetches nothing; run `modelmill lock --fetch` where there is a network"
+            )

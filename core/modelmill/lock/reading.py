@@ -1,0 +1,92 @@
+"""Facts of a source: what the format's owner says of its files, kept under the files' digests."""
+
+from pathlib import Path
+
+from modelmill.config import SourceTable
+from modelmill.errors import ConfigError, ModelmillError
+from modelmill.facts import decode_facts, encode_facts
+from modelmill.lock.fetching import Fetcher
+from modelmill.lock.layout import lay_out
+from modelmill.lock.origin import Origin
+from modelmill.lock.peek import can_peek
+from modelmill.lock.records import LockedSource
+from modelmill.registry import Offer, Registry
+from modelmill.store import Store
+from modelmill.toolchain import package_digest
+from modelmill.types import Facts, Format
+from modelmill_artifacts import canonical
+
+
+def read_facts(
+    place: Origin, locked: LockedSource, root: Path | None, fetcher: Fetcher, registry: Registry
+) -> tuple[Facts, bool]:
+    """What the format's owner says of a source's files, and whether that is from headers alone.
+
+    Of weights that are not here only the headers are fetched: a plan needs no more, and refuses what cannot
+    work before gigabytes come. Other files that are not here are fetched.
+    """
+    store = fetcher.store
+    missing = () if root is not None else fetcher.missing(locked.files)
+    whole, peeked = (_key(locked, place.table, registry, store, peeked=peeked) for peeked in (False, True))
+    if (facts := _kept(store, whole)) is not None:
+        return facts, False
+    if missing and (facts := _kept(store, peeked)) is not None:
+        return facts, True
+    headers = tuple(file for file in missing if can_peek(file.path))
+    workspace = store.workspace(f"facts-{locked.name}")
+    try:
+        folder = workspace.folder / "in"
+        fetcher.fetch(place, locked.revision, [file for file in missing if file not in headers])
+        fetcher.peek(place, locked.revision, headers, folder)
+        lay_out(store, root, [file for file in locked.files if file not in headers], folder)
+        facts = _read(place, folder, registry)
+    finally:
+        workspace.remove()
+    store.keep_facts(peeked if headers else whole, encode_facts(facts))
+    return facts, bool(headers)
+
+
+def _key(locked: LockedSource, table: SourceTable, registry: Registry, store: Store, *, peeked: bool) -> str:
+    """What facts are kept under: the files, and the code that reads them; when that changes, they are read again.
+
+    Facts from headers alone, whose files nobody has held against their digests yet, are kept apart.
+    """
+    modules = {registry.formats[name].plugin.module for name in registry.formats}
+    said = {
+        "files": locked.digest(),
+        "format": table.format,
+        "owners": {module: package_digest(module, store.index) for module in sorted(modules)},
+        "licence": table.license,
+    }
+    return canonical.sha256({**said, "peeked": True} if peeked else said)
+
+
+def _kept(store: Store, key: str) -> Facts | None:
+    """The facts under a key, if they are there and sound."""
+    found = store.facts(key)
+    if found is None:
+        return None
+    try:
+        return decode_facts(found)
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _read(place: Origin, folder: Path, registry: Registry) -> Facts:
+    try:
+        return _detect(place, folder, registry).record.facts(folder)
+    except ModelmillError as error:
+        raise type(error)(f"source {place.name!r}: {error}") from error
+
+
+def _detect(place: Origin, folder: Path, registry: Registry) -> Offer[Format]:
+    if place.table.format is not None:
+        return registry.formats[place.table.format]
+    found = [offer for offer in registry.formats.all() if offer.record.detect(folder)]
+    if len(found) == 1:
+        return found[0]
+    known = ", ".join(registry.formats)
+    if not found:
+        raise ConfigError(f"its files are of no known format ({known}); say `format = …` in [source.{place.name}]")
+    several = ", ".join(offer.record.name for offer in found)
+    raise ConfigError(f"its files could be {several}; say `format = …` in [source.{place.name}]")
