@@ -38,6 +38,11 @@ def decode_facts(data: Mapping[str, Any]) -> Facts:
 
 
 def parameters(facts: Facts) -> int:
-    """How many weights a model has; four to a byte where it is packed as BitNet's checkpoints are."""
-    packed = {"U8": 4} if facts.quantization == "bitnet" else {}
-    return sum(math.prod(tensor.shape) * packed.get(tensor.dtype, 1) for tensor in facts.tensors)
+    """How many weights a model has; four to a byte, scales apart, where it is packed as BitNet's checkpoints are."""
+    if facts.quantization != "bitnet":
+        return sum(math.prod(tensor.shape) for tensor in facts.tensors)
+    return sum(
+        math.prod(tensor.shape) * (4 if tensor.dtype == "U8" else 1)
+        for tensor in facts.tensors
+        if not tensor.name.endswith(".weight_scale")
+    )
