@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin, get_type_hints
 
 from modelmill.decode import DecodeError, decode, suggestion
 from modelmill.errors import ConfigError, ModelmillError, PluginError
@@ -23,14 +23,21 @@ def find(reference: str, registry: Registry) -> tuple[Offer[Remote[Any]], str]:
     return registry.remotes[scheme], rest
 
 
-def settings(offer: Offer[Remote[Any]], given: tuple[str, ...]) -> Any:
-    """A remote's options from `NAME=VALUE` words. ConfigError for unknown names and values of the wrong kind."""
-    table: dict[str, Any] = {}
+def settings(offer: Offer[Remote[Any]], given: tuple[str, ...], tables: Mapping[str, Any] | None = None) -> Any:
+    """A remote's options from `NAME=VALUE` words and tables of build.toml; a list's word may come more than once.
+
+    ConfigError for unknown names and values of the wrong kind.
+    """
+    table: dict[str, Any] = {name: tables[name] for name in offer.record.tables if tables and name in tables}
+    hints = get_type_hints(offer.record.options)
     for word in given:
         name, separator, value = word.partition("=")
         if not separator:
             raise ConfigError(f"{word!r} is no option; write NAME=VALUE")
-        table[name] = _value(value)
+        if get_origin(hints.get(name)) is tuple:
+            table[name] = [*table.get(name, []), _value(value)]
+        else:
+            table[name] = _value(value)
     try:
         return decode(offer.record.options, table)
     except DecodeError as error:
@@ -44,8 +51,9 @@ def publish(
     options: Any,
     signer: Signer | None,
     report: Callable[[str], None],
+    root: Path,
 ) -> Published:
-    """Publish a verified release."""
+    """Publish a verified release; paths in the options are relative to `root`."""
 
     def sign(statement: bytes) -> bytes:
         if signer is None:
@@ -56,6 +64,7 @@ def publish(
         release=release,
         reference=reference,
         options=options,
+        root=root,
         sign=None if signer is None else sign,
         report=report,
     )

@@ -359,12 +359,13 @@ class Publication(Generic[Options]):
 
     `release` is `dist/<name>/<version>`, already verified. `reference` is what follows the URI's scheme.
     `sign` turns the bytes of an in-toto statement into a signed bundle; None publishes unsigned. `report` is
-    told, in one line each, what happens.
+    told, in one line each, what happens. `root` is the folder that paths in the options are relative to: build.toml's.
     """
 
     release: Path
     reference: str
     options: Options
+    root: Path = Path()
     sign: Callable[[bytes], bytes] | None = None
     report: Callable[[str], None] = lambda line: None  # noqa: ARG005
 
@@ -412,12 +413,16 @@ class Pulled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remote(Generic[Options]):
-    """Where releases are published to and pulled from, picked by the URI's scheme. Both raise RemoteError."""
+    """Where releases are published to and pulled from, picked by the URI's scheme. Both raise RemoteError.
+
+    `tables` are the tables of build.toml that fill the options' fields of the same names, when a release is published.
+    """
 
     scheme: str
     options: type[Options]
     publish: Callable[[Publication[Options]], Published]
     pull: Callable[[PullJob[Options]], Pulled]
+    tables: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -87,11 +87,11 @@ def modelmill_packagers() -> Iterable[Packager[Any]]:
     )
     for name, package in (("kubernetes", _kubernetes), ("compose", _compose), ("quadlet", _quadlet)):
         yield Packager(
-            name=name, formats=("gguf",), options=DeployOptions, package=package, verb="deploy", table="deploy"
+            name=name, formats=("gguf", "onnx"), options=DeployOptions, package=package, verb="deploy", table="deploy"
         )
 
 
 @hookimpl
 def modelmill_remotes() -> Iterable[Remote[Access]]:
     """OCI registries."""
-    yield Remote(scheme="oci", options=Access, publish=_publish, pull=_pull)
+    yield Remote(scheme="oci", options=Access, publish=_publish, pull=_pull, tables=("image",))

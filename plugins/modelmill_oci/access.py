@@ -2,10 +2,11 @@
 
 import ipaddress
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from modelmill import RemoteError
+from modelmill_oci.options import ImageOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,8 +18,9 @@ class Access:
     environment variable that `password_env` names; without it the docker configuration decides. `parallel`
     blobs move at once. A request is tried `tries` times, the waits doubling from `backoff` seconds.
     `images` publishes model images too, which take the weights a second time; `shell` is a static busybox to
-    put into them. `mount_from` are repositories of the same registry to take blobs over from.
-    `draft_annotations` adds the drafted `org.cncf.ai.*` annotations.
+    put into them. `servers` are patterns of the targets whose image is the server image instead, on the base that
+    build.toml's `[image]` table names, which is `image`. `mount_from` are repositories of the same registry to take
+    blobs over from. `draft_annotations` adds the drafted `org.cncf.ai.*` annotations.
     """
 
     ca_file: str = ""
@@ -31,6 +33,8 @@ class Access:
     timeout: float = 60.0
     images: bool = False
     shell: str = ""
+    servers: tuple[str, ...] = ()
+    image: ImageOptions = field(default_factory=ImageOptions)
     mount_from: tuple[str, ...] = ()
     draft_annotations: bool = False
 

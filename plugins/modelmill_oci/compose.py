@@ -12,7 +12,8 @@ def package(job: PackageJob[DeployOptions]) -> None:
     found = plan(job)
     environment: dict[str, Any] = dict(found.environment)
     if found.api_key_secret:
-        environment["LLAMA_API_KEY"] = "${LLAMA_API_KEY:?the key that clients must send}"
+        key = found.server.api_key
+        environment[key] = f"${{{key}:?the key that clients must send}}"
     service = {
         "image": found.image,
         "platform": f"linux/{found.architecture}",

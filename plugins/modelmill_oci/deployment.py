@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from modelmill import ConvertError, PackageJob
 from modelmill_artifacts import manifest
+from modelmill_oci.servers import SERVERS, Server
 
 _MIB = 1024 * 1024
 _OVERHEAD = 512 * _MIB
@@ -44,12 +45,13 @@ class Deployment:
     memory: int
     memory_limit: int
     context: int
+    server: Server
     user: int = 65532
 
     @property
     def environment(self) -> dict[str, str]:
-        """What tells llama.cpp of the hardware."""
-        return {"LLAMA_ARG_CTX_SIZE": str(self.context), "LLAMA_ARG_THREADS": str(self.cores)}
+        """What tells the server of the hardware."""
+        return {self.server.context: str(self.context), self.server.threads: str(self.cores)}
 
 
 def plan(job: PackageJob[DeployOptions]) -> Deployment:
@@ -61,8 +63,9 @@ def plan(job: PackageJob[DeployOptions]) -> Deployment:
     """
     found = manifest.read(job.artifact)
     options = job.options
-    if found.format != "gguf":
-        raise ConvertError(f"target {found.target!r} is {found.format}; a server image is known for gguf only")
+    if found.format not in SERVERS:
+        known = " and ".join(SERVERS)
+        raise ConvertError(f"target {found.target!r} is {found.format}; server images are known for {known} only")
     fields = job.hardware.fields if job.hardware else {}
     if fields.get("os.family", "linux") != "linux":
         raise ConvertError(f"target {found.target!r} is for {fields['os.family']}, and containers run on linux only")
@@ -92,6 +95,7 @@ def plan(job: PackageJob[DeployOptions]) -> Deployment:
         memory=memory,
         memory_limit=limit,
         context=int(fields.get("workload.context", 4096)),
+        server=SERVERS[found.format],
     )
 
 

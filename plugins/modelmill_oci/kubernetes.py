@@ -69,7 +69,7 @@ def _container(found: Deployment) -> dict[str, Any]:
     environment: list[dict[str, Any]] = [{"name": key, "value": value} for key, value in found.environment.items()]
     if found.api_key_secret:
         reference = {"secretKeyRef": {"name": found.api_key_secret, "key": "api-key"}}
-        environment.append({"name": "LLAMA_API_KEY", "valueFrom": reference})
+        environment.append({"name": found.server.api_key, "valueFrom": reference})
     probe = {"httpGet": {"path": "/health", "port": "http"}}
     return {
         "name": "server",

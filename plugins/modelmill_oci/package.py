@@ -26,14 +26,14 @@ def package_docker_model(job: PackageJob[LayoutOptions]) -> None:
 def package_image(job: PackageJob[ImageOptions]) -> None:
     """A layout with the server image where there is a base, the model image where not."""
     found = artifact.read(job.artifact)
-    _layout(job.out, found, image_of(found, _placed(job.options, job.root)), job.options.name)
+    _layout(job.out, found, image_of(found, placed(job.options, job.root)), job.options.name)
 
 
 def package_docker(job: PackageJob[ImageOptions]) -> None:
     """An archive with the server image where there is a base, the model image where not."""
     found = artifact.read(job.artifact)
     name = job.options.name or found.manifest.name
-    archive.write(job.out / archive.NAME, image_of(found, _placed(job.options, job.root)), name, tag_of(found))
+    archive.write(job.out / archive.NAME, image_of(found, placed(job.options, job.root)), name, tag_of(found))
 
 
 def image_of(found: Artifact, options: ImageOptions) -> Image:
@@ -45,7 +45,7 @@ def image_of(found: Artifact, options: ImageOptions) -> Image:
     return model_image.pack(found, Path(options.shell) if options.shell else None)
 
 
-def _placed(options: ImageOptions, root: Path) -> ImageOptions:
+def placed(options: ImageOptions, root: Path) -> ImageOptions:
     """The options with every path under the folder that it is relative to."""
 
     def place(text: str) -> str:

@@ -1,5 +1,6 @@
 """A finished release → one index in a registry, with all that proves what it is."""
 
+import fnmatch
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -8,19 +9,31 @@ from typing import Any
 from modelmill import Publication, Published, RemoteError
 from modelmill_artifacts import canonical, evidence, manifest, release
 from modelmill_artifacts.release import RELEASE, RELEASE_SIGNATURE, Release
-from modelmill_oci import artifact, docker_model, image, model_image, modelpack, reference, referrers, transfer
+from modelmill_oci import (
+    artifact,
+    docker_model,
+    image,
+    model_image,
+    modelpack,
+    reference,
+    referrers,
+    server_image,
+    transfer,
+)
 from modelmill_oci.access import Access
 from modelmill_oci.artifact import Artifact
 from modelmill_oci.content import of_bytes, sha256
 from modelmill_oci.image import Image, Json
 from modelmill_oci.media import EMPTY, EMPTY_BYTES, INDEX, MANIFEST, TITLE, VERSION
 from modelmill_oci.media import RELEASE as RELEASE_TYPE
+from modelmill_oci.package import placed
 from modelmill_oci.registry import Registry
 from modelmill_oci.transfer import Moved
 
 FORM = "modelmill.form"
 RELEASE_FORM = "release"
 RELEASE_PREDICATE = "https://in-toto.io/attestation/release/v0.1"
+_IMAGES = (server_image.FORM, model_image.FORM)
 _UNKNOWN = {"architecture": "unknown", "os": "unknown"}
 
 
@@ -36,7 +49,8 @@ def publish(job: Publication[Access]) -> Published:
         raise RemoteError(f"{where}: a release is published under a tag; leave the digest out")
     where = where if where.tag else reference.tagged(where, found.version)
     artifacts = {entry.target: artifact.read(job.release / entry.path) for entry in found.artifacts}
-    images = {target: _forms(item, job.options) for target, item in artifacts.items()}
+    images = {target: _forms(item, job) for target, item in artifacts.items()}
+    _check_servers(job.options, images)
     index, described = compose(job.release, found, images)
     digest = sha256(index)
     with Registry(where, job.options) as registry:
@@ -76,7 +90,7 @@ def compose(folder: Path, found: Release, images: Mapping[str, Mapping[str, Imag
     )
     said = {TITLE: found.name, VERSION: found.version}
     listed: list[Json] = []
-    for form in (model_image.FORM, modelpack.FORM, docker_model.FORM):
+    for form in (*_IMAGES, modelpack.FORM, docker_model.FORM):
         for target in sorted(images):
             if item := images[target].get(form):
                 notes = canonical.loads(item.manifest, "manifest", canonical.dumps)["annotations"]
@@ -86,20 +100,32 @@ def compose(folder: Path, found: Release, images: Mapping[str, Mapping[str, Imag
     return image.index(listed, said), described
 
 
-def _forms(found: Artifact, options: Access) -> dict[str, Image]:
+def _forms(found: Artifact, job: Publication[Access]) -> dict[str, Image]:
     """What an artifact is published as."""
+    options = job.options
     forms = {modelpack.FORM: modelpack.pack(found, draft_annotations=options.draft_annotations)}
     if found.manifest.format == "gguf":
         forms[docker_model.FORM] = docker_model.pack(found)
-    if options.images:
+    if any(fnmatch.fnmatchcase(found.manifest.target, pattern) for pattern in options.servers):
+        if not options.image.base:
+            raise RemoteError(f"servers names {found.manifest.target!r}, and build.toml's [image] table has no base")
+        forms[server_image.FORM] = server_image.pack(found, placed(options.image, job.root))
+    elif options.images:
         forms[model_image.FORM] = model_image.pack(found, Path(options.shell) if options.shell else None)
     return forms
+
+
+def _check_servers(options: Access, images: Mapping[str, Mapping[str, Image]]) -> None:
+    """Refuse a pattern that names no target of the release."""
+    for pattern in options.servers:
+        if not fnmatch.filter(images, pattern):
+            raise RemoteError(f"servers names {pattern!r}, and the release has {', '.join(sorted(images))}")
 
 
 def _tags(version: str, images: Mapping[str, Mapping[str, Image]]) -> dict[str, Image]:
     """The tags of single artifacts: images under `<version>-<target>`, other forms with their name behind."""
     return {
-        f"{version}-{target}" if form == model_image.FORM else f"{version}-{target}-{form}": item
+        f"{version}-{target}" if form in _IMAGES else f"{version}-{target}-{form}": item
         for target, forms in images.items()
         for form, item in forms.items()
     }

@@ -22,7 +22,7 @@ def package(job: PackageJob[DeployOptions]) -> None:
         f"PodmanArgs=--memory={mebibytes(found.memory_limit)}m --cpus={found.cores}",
     ]
     if found.api_key_secret:
-        container.append(f"Secret={found.api_key_secret},type=env,target=LLAMA_API_KEY")
+        container.append(f"Secret={found.api_key_secret},type=env,target={found.server.api_key}")
     sections = {
         "Unit": [f"Description={found.name} {found.version}", "After=network-online.target"],
         "Container": container,

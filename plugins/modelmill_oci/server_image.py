@@ -15,10 +15,11 @@ from modelmill_oci.image import Image
 from modelmill_oci.media import BASE_DIGEST, BASE_NAME, CONFIG, LAYER
 from modelmill_oci.options import ImageOptions
 from modelmill_oci.platform import of_image
+from modelmill_oci.servers import SERVERS, Server
 
 SITE = "opt/modelmill/site"
 LAUNCHER = "opt/modelmill/serve.py"
-_MODES = {"gguf": "serve_gguf.py"}
+FORM = "server-image"
 
 
 def pack(found: Artifact, options: ImageOptions) -> Image:
@@ -28,7 +29,8 @@ def pack(found: Artifact, options: ImageOptions) -> Image:
     own: list[tuple[Blob, Mapping[str, str]]] = []
     if options.wheels:
         own.append((wheels_layer([Path(wheel) for wheel in options.wheels]), {}))
-        own.append((tarlayer.layer({LAUNCHER: _launcher(found)}), {}))
+        if not options.server:
+            own.append((tarlayer.layer({LAUNCHER: Path(__file__).with_name(_server(found).launcher)}), {}))
     own += model_image.model_layers(found)
     said = artifact.annotations(found.manifest)
     if stand.digest:
@@ -66,6 +68,7 @@ def runtime(found: Artifact, options: ImageOptions, stand: Base, labels: Mapping
     command = _command(found, options, inherited)
     if options.wheels:
         environment += [f"PYTHONPATH=/{SITE}", "PYTHONDONTWRITEBYTECODE=1", "PYTHONUNBUFFERED=1"]
+    if options.wheels and not options.server:
         check = ["CMD", "/usr/bin/python3", f"/{LAUNCHER}", "--check", str(options.port)]
         made["Healthcheck"] = {
             "Test": check,
@@ -106,26 +109,24 @@ def _command(found: Artifact, options: ImageOptions, inherited: Mapping[str, Any
     words = {"model": f"/models/{weights[0]}", "folder": "/models", "port": str(options.port)}
     if options.server:
         return {"Entrypoint": [word.format(**words) for word in options.server]}
-    _launcher(found)
+    server = _server(found)
     if options.wheels:
-        command = ["/usr/bin/python3", f"/{LAUNCHER}", words["model"], words["port"]]
-        return {"Entrypoint": command}
+        return {"Entrypoint": ["/usr/bin/python3", f"/{LAUNCHER}", server.model.format(**words), words["port"]]}
     entry = inherited.get("Entrypoint")
-    if not entry:
+    if not entry or not server.arguments:
         raise ConvertError(
-            f"base {options.base!r} has no entrypoint; give `wheels` with a server for its Python, or `server`, "
-            "the argument vector of one that it holds"
+            f"base {options.base!r} has no entrypoint that serves {found.manifest.format}; give `wheels` for its "
+            f"Python ({server.wheels}), or `server`, the argument vector of a server that it holds"
         )
-    arguments = ["--model", words["model"], "--host", "0.0.0.0", "--port", words["port"]]  # noqa: S104
-    return {"Entrypoint": list(entry), "Cmd": arguments}
+    return {"Entrypoint": list(entry), "Cmd": [word.format(**words) for word in server.arguments]}
 
 
-def _launcher(found: Artifact) -> Path:
-    """The program that serves a format from wheels."""
-    name = _MODES.get(found.manifest.format)
-    if name is None:
+def _server(found: Artifact) -> Server:
+    """How the artifact's format is served."""
+    server = SERVERS.get(found.manifest.format)
+    if server is None:
         raise ConvertError(
-            f"target {found.manifest.target!r} is {found.manifest.format}, and a server is known for gguf only; "
-            "`server` names the argument vector of one that the base holds"
+            f"target {found.manifest.target!r} is {found.manifest.format}, and a server is known for "
+            f"{' and '.join(SERVERS)} only; `server` names the argument vector of one that the base holds"
         )
-    return Path(__file__).with_name(name)
+    return server

@@ -95,12 +95,18 @@ def test_a_quadlet_is_a_unit_of_known_keys(deploy: Deploy) -> None:
     assert container["PodmanArgs"] == "--memory=6144m --cpus=4"
 
 
+def test_a_target_of_onnx_is_deployed_with_its_own_servers_settings(deploy: Deploy) -> None:
+    written = deploy("compose", "laptop-onnx", api_key_secret="k")  # noqa: S106
+    environment = yaml.safe_load(written.read_text())["services"]["server"]["environment"]
+    assert (environment["SERVER_CONTEXT"], environment["SERVER_THREADS"]) == ("2048", "4")
+    assert environment["SERVER_API_KEY"].startswith("${SERVER_API_KEY:?")
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
         ({"fields": MAC}, "containers run on linux only"),
         ({"fields": {**PROFILE, "memory.budget_mib": 200}}, "needs 300 MiB and its profile's budget is 200 MiB"),
-        ({"target": "laptop-onnx"}, "a server image is known for gguf only"),
         ({"name": "My Model"}, "is no DNS label; 'my-model' would be"),
     ],
 )

@@ -1,6 +1,8 @@
 """A release goes to a real registry and comes back the same, or not at all."""
 
+import hashlib
 import json
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +11,13 @@ from oci_parts.faults import Fault, FaultProxy
 from oci_parts.registries import RegistryServer, call
 from oci_parts.releases import LINUX_ARM, LINUX_X86, MAC, write_release
 
+import modelmill_oci
 from modelmill import Hardware, ModelmillError, Published, Pulled, RemoteError
+from modelmill.errors import ConfigError
+from modelmill.registry import Offer, Plugin
+from modelmill.remote import settings
+from modelmill_oci.media import MANIFEST
+from modelmill_oci.options import ImageOptions
 from modelmill_signers import create, pem
 from modelmill_signers.pem import PemSigner
 
@@ -267,3 +275,46 @@ def test_what_modelmill_did_not_publish_is_a_sentence(
         pull_release(registry.host, tmp_path / "out")
     with pytest.raises(RemoteError, match="has no 9"):
         pull_release(registry.host, tmp_path / "out", tag=":9")
+
+
+def test_server_images_are_tagged_and_listed_like_model_images(
+    registry: RegistryServer, release: Path, publish_release: Publish, pull_release: Pull, tmp_path: Path
+) -> None:
+    (tmp_path / "serve").write_bytes(b"#!\n")
+    with tarfile.open(tmp_path / "rootfs.tar", "w") as tar:
+        tar.add(tmp_path / "serve", "bin/serve")
+    image = ImageOptions(base=f"rootfs:{tmp_path}/rootfs.tar", server=("/bin/serve", "{folder}", "{port}"))
+    publish_release(release, registry.host, servers=("laptop*",), image=image, images=True)
+    listed = {
+        (item["annotations"].get("modelmill.form"), item["annotations"].get("modelmill.target")): item
+        for item in index_of(registry)["manifests"]  # type: ignore[attr-defined]
+    }
+    for target, form in (
+        ("laptop", "server-image"),
+        ("laptop-onnx", "server-image"),
+        ("raspberry-pi-5", "model-image"),
+    ):
+        status, body = call(registry, "GET", f"/v2/team/smollm2/manifests/1.0.0-{target}", {"Accept": MANIFEST})
+        assert status == 200
+        assert f"sha256:{hashlib.sha256(body).hexdigest()}" == listed[form, target]["digest"]
+        status, config = call(
+            registry, "GET", f"/v2/team/smollm2/blobs/{json.loads(body)['config']['digest']}", {"Accept": "*/*"}
+        )
+        entry = json.loads(config)["config"].get("Entrypoint")
+        assert entry == (["/bin/serve", "/models", "8080"] if form == "server-image" else None)
+    assert pull_release(registry.host, tmp_path / "out", target="laptop").target == "laptop"
+    with pytest.raises(RemoteError, match=r"servers names 'desk\*', and the release has laptop, laptop-onnx"):
+        publish_release(release, registry.host, servers=("desk*",), image=image)
+    with pytest.raises(RemoteError, match=r"\[image\] table has no base"):
+        publish_release(release, registry.host, servers=("laptop",))
+
+
+def test_the_image_table_and_repeated_words_become_options() -> None:
+    (record,) = modelmill_oci.modelmill_remotes()
+    offer = Offer(record=record, plugin=Plugin(name="oci", module="modelmill_oci", distribution="m", version="1"))
+    given = ("servers=laptop", "servers=desk*", "images=true")
+    found = settings(offer, given, {"image": {"base": "rootfs:r.tar", "wheels": ["w.whl"]}, "deploy": {}})
+    assert (found.servers, found.images) == (("laptop", "desk*"), True)
+    assert (found.image.base, found.image.wheels) == ("rootfs:r.tar", ("w.whl",))
+    with pytest.raises(ConfigError, match="unknown key 'bass'"):
+        settings(offer, (), {"image": {"bass": "x"}})

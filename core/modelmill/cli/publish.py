@@ -1,5 +1,6 @@
 """`modelmill publish`: a built release to a registry."""
 
+import tomllib
 from pathlib import Path
 
 import click
@@ -39,7 +40,8 @@ def command(
         verify(release, Policy(keys=(signer.public_key,), development_keys=True, experimental=True))
     offer, rest = find(reference, registry)
     report = (lambda line: None) if as_json else (lambda line: click.echo(f"  {line}", err=True))  # noqa: ARG005
-    done = publish(offer, rest, release, settings(offer, given), signer, report)
+    chosen = settings(offer, given, tomllib.loads(build.text))
+    done = publish(offer, rest, release, chosen, signer, report, build.path.absolute().parent)
     if as_json:
         show.document(
             {
