@@ -6,8 +6,10 @@ import shutil
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,11 @@ from reference import cache
 
 PACKAGERS: dict[str, Packager[Any]] = {item.name: item for item in modelmill_oci.modelmill_packagers()}
 EXAMPLE = Path(__file__).parents[2] / "examples" / "server-image"
-WHEEL = "xllamacpp==2026.10.11549"
+WHEELS = {
+    "gguf": ("xllamacpp==2026.10.11549",),
+    "onnx": ("onnxruntime-genai==0.18.0", "onnxruntime==1.31.1", "numpy==2.4.6"),
+}
+FOR_DEBIAN_12 = ("--only-binary", ":all:", "--python-version", "3.11")
 LOCKED_DOWN = ["--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--network", "host"]
 
 
@@ -41,27 +47,26 @@ def rootfs() -> Path:
     return cache.made("server-image-rootfs", make) / "rootfs.tar"
 
 
-@pytest.fixture(scope="session")
-def wheel() -> Path:
-    folder = cache.made("server-image-wheel", lambda out: void(cache.download(WHEEL, out)))
-    return next(folder.glob("*.whl"))
+def wheels(kind: str) -> tuple[Path, ...]:
+    """The wheels that serve a format, fetched once."""
+
+    def make(out: Path) -> None:
+        for number, requirement in enumerate(WHEELS[kind]):
+            (out / str(number)).mkdir()
+            cache.download(requirement, out / str(number), *FOR_DEBIAN_12)
+
+    return tuple(sorted(cache.made(f"server-image-wheels-{kind}", make).glob("*/*.whl")))
 
 
-@pytest.fixture(scope="session")
-def real_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The example's own build, its steps kept in the tests' store."""
-    folder = tmp_path_factory.mktemp("example")
-    shutil.copy(EXAMPLE / "build.toml", folder)
-    store = cache.folder() / "store"
-    command = [sys.executable, "-m", "modelmill", "build", "--store", str(store), "server"]
-    home = {**os.environ, "HOME": str(tmp_path_factory.mktemp("home"))}
+def example_build(file: str, folder: Path) -> Path:
+    """The example's own build, its steps kept in the tests' store; returns the release."""
+    shutil.copy(EXAMPLE / file, folder / "build.toml")
+    (folder / "home").mkdir()
+    command = [sys.executable, "-m", "modelmill", "build", "--store", str(cache.folder() / "store"), "server"]
+    home = {**os.environ, "HOME": str(folder / "home")}
     done = subprocess.run(command, cwd=folder, env=home, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return folder / "dist" / "smollm2-135m-instruct" / "1.0.0"
-
-
-def void(_: object) -> None:
-    pass
+    return next((folder / "dist").glob("*/1.0.0"))
 
 
 def package(artifact: Path, out: Path, form: str, **options: object) -> Path:
@@ -71,12 +76,16 @@ def package(artifact: Path, out: Path, form: str, **options: object) -> Path:
     return out
 
 
-def ask(port: int, question: str) -> str:
-    body = {"messages": [{"role": "user", "content": question}], "max_tokens": 10, "temperature": 0}
+def post(port: int, question: str, **more: object) -> Any:
+    body = {"messages": [{"role": "user", "content": question}], "max_tokens": 10, "temperature": 0, **more}
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
-    with urllib.request.urlopen(request, timeout=300) as answer:  # noqa: S310
+    return urllib.request.urlopen(request, timeout=300)  # noqa: S310
+
+
+def ask(port: int, question: str, **more: object) -> str:
+    with post(port, question, **more) as answer:
         text: str = json.load(answer)["choices"][0]["message"]["content"]
         return text
 
@@ -98,26 +107,54 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         yield engine
 
 
+def packaged(kind: str, file: str, rootfs: Path, folder: Path) -> tuple[Path, int]:
+    """The archive with the server image of an example, and the port that it listens on."""
+    release, port = example_build(file, folder), free_port()
+    given = tuple(map(str, wheels(kind)))
+    package(release / "server", folder / "out", "docker", base=f"rootfs:{rootfs}", wheels=given, port=port, name="chat")
+    return folder / "out" / "image.tar", port
+
+
 @pytest.fixture(scope="module")
-def server_image(
-    real_release: Path, rootfs: Path, wheel: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, int]:
-    out, port = tmp_path_factory.mktemp("image") / "out", free_port()
-    package(
-        real_release / "server", out, "docker", base=f"rootfs:{rootfs}", wheels=(str(wheel),), port=port, name="chat"
-    )
-    return out / "image.tar", port
+def server_image(rootfs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
+    return packaged("gguf", "build.toml", rootfs, tmp_path_factory.mktemp("image"))
 
 
 @pytest.mark.real
 def test_docker_runs_it_locked_down_and_it_answers(docker: Engine, server_image: tuple[Path, int]) -> None:
     archive, port = server_image
+    with running(docker, archive):
+        assert "= 4" in ask(port, "What is 2+2?")
+
+
+@pytest.mark.real
+def test_docker_runs_onnx_runtime_genai_locked_down_and_it_answers(
+    docker: Engine, rootfs: Path, tmp_path: Path
+) -> None:
+    archive, port = packaged("onnx", "onnx.toml", rootfs, tmp_path)
+    question = "What is the capital of France?"
+    with running(docker, archive):
+        assert "Paris" in ask(port, question)
+        assert "Paris" not in ask(port, question, stop=["Par"])
+        with pytest.raises(urllib.error.HTTPError, match="400"):
+            ask(port, question, n=2)
+        with post(port, question, stream=True) as answer:
+            events = [line.removeprefix(b"data: ") for line in answer.read().split(b"\n\n") if line]
+        assert events.pop() == b"[DONE]"
+        deltas = [json.loads(event)["choices"][0] for event in events]
+        assert "Paris" in "".join(item["delta"].get("content", "") for item in deltas)
+        assert deltas[-1]["finish_reason"] == "length"
+
+
+@contextmanager
+def running(docker: Engine, archive: Path) -> Iterator[None]:
+    """A container that is locked down and healthy, and stops within seconds when it is told to."""
     docker.run("load", "-i", str(archive))
     docker.run("run", "-d", "--name", "chat", *LOCKED_DOWN, "chat:1.0.0-server")
     try:
         healthy(docker, "chat")
         assert docker.run("inspect", "--format", "{{.Config.User}}", "chat").stdout.strip() == "65532:65532"
-        assert "= 4" in ask(port, "What is 2+2?")
+        yield
         start = time.monotonic()
         docker.run("stop", "-t", "20", "chat")
         assert time.monotonic() - start < 8
