@@ -12,6 +12,7 @@ from modelmill import ConvertError
 from modelmill.checkpoint import DTYPE_BITS, Checkpoint
 from modelmill_mlx.layout import Weight
 from modelmill_mlx.predict import BLOCK_BYTES
+from modelmill_mlx.ternary import TERNARY_BITS, exact
 
 _FLOATS = {"BF16": mx.bfloat16, "F16": mx.float16, "F32": mx.float32}
 _CACHE_BYTES = 64 << 20
@@ -77,6 +78,8 @@ def _start(weight: Weight, raw: memoryview, width: int, stream: Any) -> tuple[An
             arrays = tuple(mx.quantize(values, how.group_size, how.bits, mode=how.mode, stream=stream))
         except ValueError as error:
             raise ConvertError(f"{weight.path}: MLX cannot quantize it to {how.dtype}: {error}") from error
+        if how.bits == TERNARY_BITS and how.mode == "affine":
+            arrays = exact(values, arrays, how.group_size, stream)
     arrays = tuple(_plain(array, stream) for array in arrays)
     mx.async_eval(*arrays)  # type: ignore[no-untyped-call]
     return arrays
