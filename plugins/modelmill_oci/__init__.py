@@ -1,10 +1,24 @@
 """Container images and OCI artifacts: releases in registries, images, and files for orchestrators."""
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from modelmill import PackageJob, Packager, Publication, Published, Pulled, PullJob, Remote, hookimpl
+from modelmill import (
+    Location,
+    Opener,
+    PackageJob,
+    Packager,
+    Publication,
+    Published,
+    Pulled,
+    PullJob,
+    Remote,
+    Resolution,
+    Source,
+    hookimpl,
+)
 from modelmill_oci.access import Access
 from modelmill_oci.deployment import DeployOptions
 from modelmill_oci.options import ImageOptions, LayoutOptions
@@ -68,6 +82,24 @@ def _quadlet(job: PackageJob[DeployOptions]) -> None:
     from modelmill_oci.quadlet import package
 
     package(job)
+
+
+def _resolve(location: Location, scratch: Path) -> Resolution:
+    from modelmill_oci.source import resolve
+
+    return resolve(location, scratch)
+
+
+def _connect(location: Location, scratch: Path) -> AbstractContextManager[Opener]:
+    from modelmill_oci.source import connect
+
+    return connect(location, scratch)
+
+
+@hookimpl
+def modelmill_sources() -> Iterable[Source]:
+    """Models in registries."""
+    yield Source(name="oci", resolve=_resolve, connect=_connect)
 
 
 @hookimpl
