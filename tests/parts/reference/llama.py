@@ -67,6 +67,6 @@ def logits(file: Path, ids: Sequence[int]) -> Any:
     return isolated(llama_process.logits, file, list(ids))
 
 
-def perplexity(file: Path, *, chunks: int = 2, length: int = 512) -> float:
-    """Perplexity on the second halves of the first chunks of Python's own reference texts."""
-    return isolated(llama_process.perplexity, file, chunks=chunks, length=length)
+def perplexity(file: Path, *, chunks: int = 2, length: int = 512, start: int = 0) -> float:
+    """Perplexity on the second halves of chunks of Python's own reference texts, from the character `start` on."""
+    return isolated(llama_process.perplexity, file, chunks=chunks, length=length, start=start)

@@ -77,17 +77,17 @@ def logits(file: Path, ids: Sequence[int]) -> Any:
         return model.scores[: len(ids)].copy()
 
 
-def perplexity(file: Path, *, chunks: int = 2, length: int = 512) -> float:
-    """Perplexity on the second halves of the first chunks of Python's own reference texts."""
+def perplexity(file: Path, *, chunks: int = 2, length: int = 512, start: int = 0) -> float:
+    """Perplexity on the second halves of chunks of Python's own reference texts, from the character `start` on."""
     import numpy as np
 
     text = "\n".join(pydoc_data.topics.topics[name] for name in sorted(pydoc_data.topics.topics))
     total, count = 0.0, 0
     with loaded(file, context=length, every_logit=True) as model:
-        ids = model.tokenize(text[: chunks * length * 8].encode(), add_bos=False, special=False)
+        ids = model.tokenize(text[start : start + chunks * length * 8].encode(), add_bos=False, special=False)
         first = [model.token_bos()] if model.metadata.get("tokenizer.ggml.add_bos_token") == "true" else []
-        for start in range(0, chunks * length, length):
-            chunk = [*first, *ids[start : start + length]][:length]
+        for at in range(0, chunks * length, length):
+            chunk = [*first, *ids[at : at + length]][:length]
             model.reset()
             model.eval(chunk)
             scores = model.scores[length // 2 - 1 : length - 1].astype(np.float64)
