@@ -19,6 +19,10 @@ from modelmill_artifacts.manifest import File, Manifest, SourceLock
 SPEC_VERSION = "1.6"
 ARTIFACT = "artifact"
 """The reference of the main component."""
+_MODELS = frozenset({"model", "adapter"})
+"""The roles of sources that an artifact descends from."""
+_SETTINGS = frozenset({"chat_template", "generation_config"})
+"""The roles of sources that are put into it as they are; all others are data that it was made with."""
 
 
 def dump(manifest: Manifest, facts: Evidence) -> bytes:
@@ -57,7 +61,7 @@ def licences(stated: str | None) -> list[dict[str, Any]]:
 
 def _artifact(manifest: Manifest, facts: Evidence) -> dict[str, Any]:
     statement = oms.statement(manifest.target, {file.path: file.sha256 for file in manifest.files})
-    models = [source for source in manifest.sources if source.role in {"model", "adapter"}]
+    models = [source for source in manifest.sources if source.role in _MODELS]
     return {
         "bom-ref": ARTIFACT,
         "type": "machine-learning-model",
@@ -80,7 +84,7 @@ def _model_card(manifest: Manifest, facts: Evidence) -> dict[str, Any]:
         parameters["architectureFamily"] = manifest.architecture
     if facts.model_class:
         parameters["modelArchitecture"] = facts.model_class
-    if datasets := [source for source in manifest.sources if source.role not in {"model", "adapter"}]:
+    if datasets := [source for source in manifest.sources if source.role not in {*_MODELS, *_SETTINGS}]:
         parameters["datasets"] = [{"ref": _source_ref(source)} for source in datasets]
     said = {
         "modelmill:parameters": str(manifest.parameters),
@@ -97,8 +101,8 @@ def _model_card(manifest: Manifest, facts: Evidence) -> dict[str, Any]:
 
 
 def _formula(manifest: Manifest, facts: Evidence) -> dict[str, Any]:
-    datasets = [source for source in manifest.sources if source.role not in {"model", "adapter"}]
-    components = [_source(source) for source in datasets] + [_package(item) for item in facts.packages]
+    others = [source for source in manifest.sources if source.role not in _MODELS]
+    components = [_source(source) for source in others] + [_package(item) for item in facts.packages]
     workflow = {
         "bom-ref": "build",
         "uid": manifest.steps[-1].key if manifest.steps else manifest.target,
@@ -175,7 +179,7 @@ def _builder(item: Builder) -> dict[str, Any]:
 
 
 def _source(source: SourceLock) -> dict[str, Any]:
-    model = source.role in {"model", "adapter"}
+    model = source.role in _MODELS
     return {
         "bom-ref": _source_ref(source),
         "type": "machine-learning-model" if model else "data",

@@ -1,13 +1,22 @@
-"""Checkpoints in Hugging Face layout, and the texts that calibrate them."""
+"""Checkpoints in Hugging Face layout, what is composed into them, and the texts that calibrate them."""
 
 from collections.abc import Iterable
+from typing import Any
 
-from modelmill import Format, hookimpl
+from modelmill import Converter, Format, hookimpl
 
 
 @hookimpl
 def modelmill_formats() -> Iterable[Format]:
-    """The formats `huggingface` and `text`."""
-    from modelmill_huggingface import huggingface, text
+    """The formats `huggingface`, `text`, and of what is composed into a checkpoint."""
+    from modelmill_huggingface import adapter, huggingface, override, text
 
-    return (huggingface.FORMAT, text.FORMAT)
+    return (huggingface.FORMAT, text.FORMAT, adapter.FORMAT, override.CHAT_TEMPLATE, override.GENERATION_CONFIG)
+
+
+@hookimpl
+def modelmill_converters() -> Iterable[Converter[Any]]:
+    """A checkpoint with an adapter merged, or with another chat template or generation config."""
+    from modelmill_huggingface import merge, override
+
+    return (merge.MERGE_LORA, override.SET_CHAT_TEMPLATE, override.SET_GENERATION_CONFIG)

@@ -9,7 +9,7 @@ from modelmill import ConvertError, Tensor
 from modelmill.checkpoint.safetensors import header_bytes
 from modelmill_huggingface import modelmill_formats
 
-HUGGINGFACE, TEXT = modelmill_formats()
+HUGGINGFACE, TEXT, *_ = modelmill_formats()
 
 
 def checkpoint(folder: Path, metadata: dict[str, str] | None = None, **config: Any) -> Path:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from modelmill.config.compose import composed_inputs, file_sources, reference_faults
 from modelmill.config.lines import line_of, locate
 from modelmill.config.records import Build, Defaults, Document, Target, TargetTable
 from modelmill.decode import DecodeError, Fault, decode, suggestion
@@ -53,7 +54,7 @@ def parse(text: str, path: Path) -> Build:
         path=path,
         text=text,
         project=document.project,
-        sources=document.source,
+        sources={**document.source, **file_sources(document)},
         targets={name: _fill(name, item, document.defaults) for name, item in document.target.items()},
         sign=document.sign,
         policy=document.policy,
@@ -120,6 +121,7 @@ def _reference_faults(table: Mapping[str, Any]) -> list[Fault]:
             for place, value in named.items()
             if isinstance(value, str) and value not in sources
         ]
+        faults += reference_faults(path, item, sources)
     return faults
 
 
@@ -148,7 +150,7 @@ def _fill(name: str, table: TargetTable, defaults: Defaults) -> Target:
         format=table.format or defaults.format or "",
         scheme=table.scheme or defaults.scheme or "",
         options={**defaults.options, **table.options},
-        inputs={**defaults.inputs, **table.inputs},
+        inputs={**composed_inputs(table, defaults), **defaults.inputs, **table.inputs},
         converter=table.converter,
         quantizer=table.quantizer,
         default=table.default,

@@ -12,8 +12,9 @@ from modelmill.fit import Fit, explain, fit
 from modelmill.lock import SourceState
 from modelmill.lock.records import matching
 from modelmill.plan import keys
+from modelmill.plan.compose import Makers, Move
 from modelmill.plan.records import Leaf, Origin, Plan, PlannedTarget, Step
-from modelmill.plan.routes import Makers, Move, search, usable_makers
+from modelmill.plan.routes import search, usable_makers
 from modelmill.registry import Offer, Registry
 from modelmill.types import Facts, Hardware, Lineage, Maker, Outlook, Refusal
 

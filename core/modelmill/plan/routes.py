@@ -6,24 +6,11 @@ from typing import Any, Protocol
 
 from modelmill.config import Target
 from modelmill.errors import PlanError
+from modelmill.plan.compose import Makers, Move, composers, gives, is_composer, missing
 from modelmill.registry import Offer, Registry
 from modelmill.types import Facts, Maker, Refusal
 
 _LONGEST = 4
-
-
-Makers = Mapping[str, Sequence[tuple[str, Offer[Maker[Any]]]]]
-"""Kind and offer of every converter and quantizer that can be part of a route, by the format that it takes."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Move:
-    """A maker applied to one input, with the scheme that it will give and the facts of its result."""
-
-    kind: str
-    offer: Offer[Maker[Any]]
-    key: str
-    facts: Facts
 
 
 class Tries(Protocol):
@@ -52,6 +39,9 @@ def search(start: Facts, target: Target, makers: Makers, attempt: Tries) -> tupl
     leading = _leading(makers, target.format)
     frontier: list[tuple[Move, ...]] = [()]
     for _ in range(_LONGEST):
+        frontier = _composed(found, start, target, makers, attempt, frontier)
+        if found.routes:
+            return _only(found, target)
         open_ways = [
             (moves, kind, offer)
             for moves in frontier
@@ -59,13 +49,53 @@ def search(start: Facts, target: Target, makers: Makers, attempt: Tries) -> tupl
         ]
         for way in open_ways:
             _end(found, target, attempt, *way)
-        if len(found.routes) == 1:
-            return found.routes[0]
         if found.routes:
-            raise PlanError(_ambiguous(target, found.routes))
+            return _only(found, target)
         # Only now: what a longer way would need may be a tool, or a toolchain, that nobody asked for.
         frontier = [longer for way in open_ways if (longer := _extend(found, attempt, *way)) is not None]
     raise PlanError(_impossible(start, target, found.refusals))
+
+
+def _only(found: _Found, target: Target) -> tuple[Move, ...]:
+    if len(found.routes) > 1:
+        raise PlanError(_ambiguous(target, found.routes))
+    return found.routes[0]
+
+
+def _composed(
+    found: _Found,
+    start: Facts,
+    target: Target,
+    makers: Makers,
+    attempt: Tries,
+    frontier: Sequence[tuple[Move, ...]],
+) -> list[tuple[Move, ...]]:
+    """Every way with what the target puts into the model put in, as soon as the model has a format that takes it.
+
+    A way that ends there, because the target wants the model as it then is, is a route.
+    """
+    ways = []
+    for moves in frontier:
+        way = _put_in(found, target, makers, attempt, moves, moves[-1].facts if moves else start)
+        if way is None:
+            continue
+        ways.append(way)
+        if len(way) > len(moves) and (way[-1].facts.format, way[-1].facts.scheme) == (target.format, target.scheme):
+            found.routes.append(way)
+    return ways
+
+
+def _put_in(
+    found: _Found, target: Target, makers: Makers, attempt: Tries, moves: tuple[Move, ...], facts: Facts
+) -> tuple[Move, ...] | None:
+    """A way and the moves of those who put something into the model as it is there; None where one refuses."""
+    for kind, offer in composers(target, makers, facts.format, moves):
+        result = attempt(moves, kind, offer, None)
+        if isinstance(result, Refusal):
+            found.refusals[result.reason] = True
+            return None
+        moves = (*moves, result)
+    return moves
 
 
 def usable_makers(registry: Registry) -> Makers:
@@ -85,13 +115,8 @@ def _leading(makers: Makers, wanted: str) -> frozenset[str]:
     """
     found = {wanted}
     for _ in range(_LONGEST):
-        found |= {takes for takes, offers in makers.items() if any(_gives(offer) in found for _, offer in offers)}
+        found |= {takes for takes, offers in makers.items() if any(gives(offer) in found for _, offer in offers)}
     return frozenset(found)
-
-
-def _gives(offer: Offer[Maker[Any]]) -> str:
-    gives: str = offer.record.gives  # type: ignore[attr-defined]
-    return gives
 
 
 def _usable(
@@ -99,7 +124,7 @@ def _usable(
 ) -> Iterator[tuple[str, Offer[Maker[Any]]]]:
     used = {(move.kind, move.offer.record.name) for move in moves}
     for kind, offer in makers.get(facts.format, ()):
-        if (kind, offer.record.name) not in used and _gives(offer) in leading:
+        if (kind, offer.record.name) not in used and gives(offer) in leading and not is_composer(kind, offer):
             yield kind, offer
 
 
@@ -107,9 +132,11 @@ def _end(
     found: _Found, target: Target, attempt: Tries, moves: tuple[Move, ...], kind: str, offer: Offer[Maker[Any]]
 ) -> None:
     """Try to reach the target by one more move, unless the target settles for another."""
-    if _gives(offer) != target.format or target.scheme not in offer.record.schemes:
+    if gives(offer) != target.format or target.scheme not in offer.record.schemes:
         return
     if not _settles({*((move.kind, move.offer.record.name) for move in moves), (kind, offer.record.name)}, target):
+        return
+    if missing(target, moves):
         return
     result = attempt(moves, kind, offer, target.scheme)
     if isinstance(result, Refusal):
@@ -150,6 +177,11 @@ def _impossible(start: Facts, target: Target, refusals: Mapping[str, bool]) -> s
     reasons = [reason for reason, of_scheme in refusals.items() if of_scheme or not direct]
     if reasons:
         return f"target {target.name!r}: " + "; ".join(reasons)
+    if untaken := missing(target, ()):
+        return (
+            f"target {target.name!r}: nothing on the way from {start.format} to {target.format} {target.scheme} takes "
+            f"{' or '.join(untaken)}, which is put into a checkpoint before that is converted"
+        )
     return (
         f"target {target.name!r}: nothing leads from {start.format} to {target.format} {target.scheme}; "
         "`modelmill plugins` lists what each plugin converts"
