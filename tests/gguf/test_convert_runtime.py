@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gguf_conversions import LINEAR_ROPE, LLAMA3_ROPE, LONG_ROPE, YARN_ROPE, Case, convert
+from gguf_conversions import LINEAR_ROPE, LLAMA3_ROPE, LONG_ROPE, NASTY, TOPICS, YARN_ROPE, Case, convert
 
 from modelmill.checkpoint import read_tokenizer
 from reference import llama
@@ -23,20 +23,6 @@ CASES = (
     Case(architecture="llama", label="linear", scheme="F32", config=LINEAR_ROPE),
     Case(architecture="qwen2", label="yarn", scheme="F32", config=YARN_ROPE),
     Case(architecture="phi3", label="long", scheme="F32", config=LONG_ROPE),
-)
-TEXTS = (
-    "The quick brown fox, jumps over the lazy dog's back!",
-    "def f(x):\n\tif x  >= 10:\n        return  x**2  # comment\n\n\n",
-    "I've can't WE'LL they're 'Tis O'Brien's",
-    "1 12 123 1234 12345 3.14159 1,000,000 0xFF",
-    "日本語のテキストと中文文本\uff0c한국어도.",
-    "🚀 👩‍👩‍👧‍👦 é e\u0301 ﬁ ½ ²",
-    "   leading, trailing   ",
-    "\t\ttabs\r\nand\r\n\r\nlines \n \n  ",
-    "<|im_start|>user\nhi<|im_end|> <s> </s> <bos>x<eos> <|begin_of_text|>",
-    "",
-    " ",
-    "a",
 )
 
 
@@ -59,19 +45,20 @@ def test_llama_cpp_predicts_what_transformers_predicts(tmp_path: Path, case: Cas
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if not case.label], ids=lambda case: case.architecture)
-def test_llama_cpp_tokenizes_as_the_tokenizers_library_does(tmp_path: Path, case: Case) -> None:
-    from tokenizers import Tokenizer
+def test_llama_cpp_tokenizes_as_transformers_does(tmp_path: Path, case: Case) -> None:
+    # AutoTokenizer makes a GPT2Tokenizer from its vocabulary alone, and forgets tokenizer.json's rule for digits.
+    from transformers import PreTrainedTokenizerFast
 
     source = case.make(tmp_path / "source")
     file = convert(source, tmp_path / "out", case.scheme) / "model.gguf"
-    tokenizer = Tokenizer.from_file(str(source / "tokenizer.json"))
+    tokenizer: Any = PreTrainedTokenizerFast.from_pretrained(source)
     normalizes = json.loads((source / "tokenizer.json").read_text())["normalizer"] == {"type": "NFC"}
     with llama.loaded(file) as model:
-        for text in TEXTS:
+        for text in (TOPICS, *NASTY):
             # llama.cpp takes text as it comes; a tokenizer that composes characters first is given its own due.
             given = unicodedata.normalize("NFC", text) if normalizes else text
             ours = model.tokenize(given.encode(), add_bos=False, special=True)
-            assert ours == tokenizer.encode(text, add_special_tokens=False).ids, text
+            assert ours == tokenizer(text, add_special_tokens=False).input_ids, text[:80]
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if not case.label], ids=lambda case: case.architecture)

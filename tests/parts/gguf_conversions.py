@@ -2,6 +2,7 @@
 
 import json
 import os
+import pydoc_data.topics
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -19,6 +20,23 @@ from modelmill_gguf.options import ConvertOptions
 
 # What llama.cpp's script takes from the name of a folder, which says nothing about a model.
 PROVENANCE = {"general.name", "general.basename", "general.finetune", "general.version", "general.organization"}
+
+# What tokenizers have got wrong: code, contractions, digits, CJK, emoji, runs of white space, special tokens in text.
+NASTY = (
+    "The quick brown fox, jumps over the lazy dog's back!",
+    "def f(x):\n\tif x  >= 10:\n        return  x**2  # comment\n\n\n",
+    "I've can't WE'LL they're 'Tis O'Brien's",
+    "1 12 123 1234 12345 3.14159 1,000,000 0xFF",
+    "日本語のテキストと中文文本\uff0c한국어도.",
+    "🚀 👩‍👩‍👧‍👦 é e\u0301 ﬁ ½ ²",
+    "   leading, trailing   ",
+    "\t\ttabs\r\nand\r\n\r\nlines \n \n  ",
+    "<|im_start|>user\nhi<|im_end|> <s> </s> <bos>x<eos> <|begin_of_text|>",
+    "",
+    " ",
+    "a",
+)
+TOPICS = "\n".join(pydoc_data.topics.topics[name] for name in sorted(pydoc_data.topics.topics))
 
 LLAMA3_ROPE = {
     "rope_theta": 500_000.0,
