@@ -72,7 +72,7 @@ def test_unknown_names_that_plugins_know_are_told_together(mill: Mill) -> None:
     assert done.code == 2
     lines = done.err.splitlines()
     assert any("unknown kind of source 'paht'; did you mean 'path'?" in line for line in lines)
-    assert any("format 'loud' has no scheme 'tinny'; did you mean 'tiny'?" in line for line in lines)
+    assert any("format 'loud' has no scheme 'tinny'; did you mean 'tiny'? It has " in line for line in lines)
     assert sum("unknown hardware profile 'bensh'; did you mean 'bench'?" in line for line in lines) == 1
     assert all(line.startswith("modelmill: build.toml:") for line in lines)
 

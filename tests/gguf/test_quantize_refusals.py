@@ -1,5 +1,7 @@
 """What the quantizer refuses, at plan time and in one sentence."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,8 @@ from gguf_parts.ours import QuantizeOptions
 
 from modelmill import ConvertError, Facts, Refusal
 from modelmill.recipe import Recipe
+from modelmill.testing import make_checkpoint
+from modelmill_gguf.quantize_policy import SCHEMES
 from modelmill_gguf.quantize_record import QUANTIZER
 
 
@@ -49,6 +53,22 @@ def test_an_unknown_type_is_named_with_the_list(source: Path, options: dict[str,
     found = reason(source, **options)
     assert "'Q9_0'" in found
     assert "Q4_K" in found
+
+
+@pytest.mark.parametrize(("scheme", "hint"), [("Q4_K_X", "did you mean 'Q4_K_"), ("4bit", "there is ")])
+def test_an_unknown_scheme_is_named_with_the_list(tmp_path: Path, scheme: str, hint: str) -> None:
+    make_checkpoint(tmp_path / "checkpoint", "llama")
+    (tmp_path / "build.toml").write_text(
+        '[project]\nname = "tiny"\nversion = "1"\nlicense = "MIT"\n[source.base]\nuri = "checkpoint"\n'
+        f'[target.pi]\nsource = "base"\nhardware = "raspberry-pi-5"\nformat = "gguf"\nscheme = "{scheme}"\n'
+        '[sign]\nmode = "none"\n'
+    )
+    command = [sys.executable, "-m", "modelmill", "plan", "--store", str(tmp_path / "store")]
+    done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert f"format 'gguf' has no scheme '{scheme}'; {hint}" in line
+    assert all(name in line for name in SCHEMES)
 
 
 def test_a_scheme_that_needs_an_importance_matrix(source: Path) -> None:

@@ -43,7 +43,10 @@ def _target_faults(build: Build, target: Target, registry: Registry) -> list[Fau
     if target.format in registry.formats:
         schemes = registry.formats[target.format].record.schemes
         if target.scheme not in schemes:
-            message = f"format {target.format!r} has no scheme {target.scheme!r}; {suggestion(target.scheme, schemes)}"
+            hint = suggestion(target.scheme, schemes)
+            # Many names of schemes look alike, so that the nearest may not be meant: all are told.
+            every = f" It has {', '.join(schemes)}." if hint.endswith("?") else ""
+            message = f"format {target.format!r} has no scheme {target.scheme!r}; {hint}{every}"
             faults.append(Fault((*path, "scheme"), message))
     return faults
 
