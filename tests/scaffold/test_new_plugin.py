@@ -1,22 +1,11 @@
-import os
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+from repositories import install, keep_to_the_rules, known, pass_own_tests
 
 from modelmill.errors import ConfigError
 from modelmill.scaffold import KINDS, new_plugin
-
-ROOT = Path(__file__).parent.parent.parent
-
-
-def run(command: list[str], cwd: Path, path: Path) -> str:
-    environment = os.environ | {"PYTHONPATH": str(path), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -26,26 +15,19 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     parent = tmp_path_factory.mktemp(kind)
     new_plugin(f"my-{kind}", kind, parent)
     folder, site = parent / f"modelmill-my-{kind}", parent / "site"
-    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--target", str(site)]
-    run([*pip, "."], folder, site)
+    install(folder, site)
     return kind, folder, site
 
 
 def test_its_tests_pass_as_written(made: tuple[str, Path, Path]) -> None:
     _, folder, site = made
-    own = ["-p", "no:cacheprovider", "--basetemp", str(folder.parent / "base")]
-    told = run([sys.executable, "-m", "pytest", "-q", *own], folder, site)
-    assert " passed" in told
+    assert " passed" in pass_own_tests(folder, site, folder.parent / "base")
 
 
 def test_modelmill_knows_it(made: tuple[str, Path, Path]) -> None:
     kind, folder, site = made
-    code = (
-        "from modelmill.registry import load; registry = load();"
-        "print(*[plugin.distribution for plugin in registry.plugins]); print(*registry.broken)"
-    )
-    known, broken = run([sys.executable, "-c", code], folder, site).split("\n")[:2]
-    assert f"modelmill-my-{kind}" in known.split()
+    found, broken = known(folder, site)
+    assert f"modelmill-my-{kind}" in found
     assert broken == ""
 
 
@@ -53,14 +35,7 @@ def test_its_code_keeps_to_the_rules_of_this_repository(
     made: tuple[str, Path, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     kind, folder, site = made
-    cache = tmp_path_factory.getbasetemp() / "mypy"
-    package = f"modelmill_my_{kind}"
-    config = str(ROOT / "pyproject.toml")
-    ignore = "INP001,S101,TID253"
-    ruff = [sys.executable, "-m", "ruff", "check", "--no-cache", "--config", config, "--extend-ignore", ignore]
-    run([*ruff, "--config", f"src = ['{folder}']", "."], folder, site)
-    run([sys.executable, "-m", "ruff", "format", "--no-cache", "--config", config, "--check", "."], folder, site)
-    run([sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(cache), package, "tests"], folder, site)
+    keep_to_the_rules(folder, f"modelmill_my_{kind}", site, tmp_path_factory.getbasetemp() / "mypy")
 
 
 def test_its_project_names_what_it_brings(made: tuple[str, Path, Path]) -> None:
