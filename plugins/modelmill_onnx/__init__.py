@@ -16,10 +16,10 @@ def modelmill_formats() -> Iterable[Format]:
 
 @hookimpl
 def modelmill_converters() -> Iterable[Converter[Any]]:
-    """The model builder's ways from Hugging Face's layout."""
+    """The ways from Hugging Face's layout: the model builder's, and optimum's for encoders."""
     from modelmill_onnx import offers
 
-    return (offers.FROM_HUGGINGFACE, offers.FROM_HUGGINGFACE_INT4)
+    return (offers.FROM_HUGGINGFACE, offers.FROM_HUGGINGFACE_INT4, offers.FROM_HUGGINGFACE_ENCODER)
 
 
 @hookimpl
@@ -27,4 +27,4 @@ def modelmill_quantizers() -> Iterable[Quantizer[Any]]:
     """Integers for the matrices of a graph."""
     from modelmill_onnx import offers
 
-    return (offers.QUANTIZE,)
+    return (offers.QUANTIZE, offers.QUANTIZE_DYNAMIC)

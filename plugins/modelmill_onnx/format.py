@@ -32,18 +32,31 @@ def facts(folder: Path) -> Facts:
     weights = [weight for graph in graphs.values() for weight in graph.weights]
     sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.is_file()}
     scheme = _scheme(graphs)
-    config = _genai_config(folder) or {}
-    model = config.get("model", {})
-    kind = model.get("type") if isinstance(model, dict) else None
+    config = _genai_config(folder)
     return Facts(
         format="onnx",
         scheme=scheme,
-        architecture=kind if isinstance(kind, str) else None,
+        architecture=_architecture(folder, config),
         tensors=tuple(stored.tensor for graph in graphs.values() for stored in stored_tensors(graph)),
         files=sizes,
         quantization=scheme if scheme and scheme.startswith("int") else None,
-        details={"onnx": _values(weights) | {"beside": sum(sizes.values()) - max(sizes.values())}},
+        details={
+            "onnx": _values(weights) | {"beside": sum(sizes.values()) - max(sizes.values())},
+            "genai": config is not None,
+        },
     )
+
+
+def _architecture(folder: Path, genai: dict[str, Any] | None) -> str | None:
+    """The model's type by genai_config.json; for a folder without one, its class by config.json."""
+    if genai is None:
+        path = folder / "config.json"
+        names = _read_json(path).get("architectures") if path.is_file() else None
+        name = names[0] if isinstance(names, list) and names else None
+    else:
+        model = genai.get("model", {})
+        name = model.get("type") if isinstance(model, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def _values(weights: list[Weight]) -> dict[str, int]:
@@ -69,6 +82,9 @@ def _scheme(graphs: dict[str, Graph]) -> str | None:
         by_builder = any(graph.producer == BUILDER for graph in graphs.values())
         name = f"int{most}-builder" if by_builder else f"int{most}"
         return name if name in SCHEMES else None
+    stored = [item for graph in graphs.values() for item in stored_tensors(graph)]
+    if any(item.kind == "dynamic" for item in stored):
+        return "int8"
     sizes: Counter[str] = Counter()
     for weight in (weight for graph in graphs.values() for weight in graph.weights):
         sizes[weight.dtype] += prod(weight.shape)

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from modelmill import Converter, Format, Input, Job, Quantizer, TensorData
+from modelmill import Converter, Format, Input, Job, Quantizer, TensorData, Toolchain
+from modelmill_onnx import encoders, plan
 from modelmill_onnx import format as folder
-from modelmill_onnx import plan
 from modelmill_onnx.options import BuildInt4Options, BuildOptions, QuantizeOptions
 
 _BUILDER_READS = (
@@ -24,8 +24,42 @@ _BUILDER_READS = (
 _BUILDER_TOOLS = ("onnxruntime-genai", "onnxruntime", "onnx-ir", "onnx", "torch", "transformers", "tokenizers", "numpy")
 
 
+_ENCODER_READS = (
+    "*.safetensors",
+    "*.json",
+    "*.model",
+    "vocab.*",
+    "merges.txt",
+)
+"""Everything below the folder too: sentence-transformers keeps its pooling there."""
+OPTIMUM = Toolchain(
+    name="optimum-onnx",
+    requires=(
+        "optimum-onnx==0.1.0",
+        "optimum==2.1.0",
+        "transformers==4.57.6",
+        "torch==2.13.0",
+        "onnx==1.23.2",
+        "onnxruntime==1.31.1",
+    ),
+)
+"""optimum-onnx stops at transformers 4, where the model builder begins at 5."""
+
+
 def _build(job: Job[Any]) -> None:
     from modelmill_onnx.builder import run
+
+    run(job)
+
+
+def _export(job: Job[encoders.ExportOptions]) -> None:
+    from modelmill_onnx.export import run
+
+    run(job)
+
+
+def _quantize_dynamic(job: Job[encoders.DynamicOptions]) -> None:
+    from modelmill_onnx.dynamic import run
 
     run(job)
 
@@ -95,5 +129,31 @@ QUANTIZE = Quantizer(
     estimate=plan.estimate_quantize,
     inputs={"calibration": Input(format="text")},
     tools=("onnxruntime", "onnx", "torch", "tokenizers", "numpy"),
+    requirement="modelmill[onnx]",
+)
+
+FROM_HUGGINGFACE_ENCODER = Converter(
+    name="huggingface-to-onnx-encoder",
+    takes="huggingface",
+    gives="onnx",
+    schemes=("fp32",),
+    options=encoders.ExportOptions,
+    run=_export,
+    infer=encoders.infer_export,
+    estimate=encoders.estimate_export,
+    reads=_ENCODER_READS,
+    toolchain=OPTIMUM,
+)
+
+QUANTIZE_DYNAMIC = Quantizer(
+    name="onnx-dynamic",
+    format="onnx",
+    schemes=("int8",),
+    options=encoders.DynamicOptions,
+    run=_quantize_dynamic,
+    infer=encoders.infer_dynamic,
+    estimate=encoders.estimate_dynamic,
+    uses_hardware=encoders.HARDWARE,
+    tools=("onnxruntime", "onnx", "numpy"),
     requirement="modelmill[onnx]",
 )

@@ -17,6 +17,8 @@ _PER_LAYER: Final = 6_500
 _Options = TypeVar("_Options", bound=BuildOptions)
 _RUNTIME: Final = 400 * _MIB
 """Bytes of Python with torch, transformers and ONNX Runtime loaded."""
+_QUANTIZER: Final = 240 * _MIB
+"""Bytes of Python with ONNX and its runtime loaded."""
 _MATRIX: Final = 2
 _HEAD_STEP: Final = 16
 
@@ -35,7 +37,7 @@ def infer_build(outlook: Outlook[_Options]) -> Facts | Refusal:
         config=facts.config,
         quantization=scheme if scheme.startswith("int") else facts.quantization,
         licence=facts.licence,
-        details={**facts.details, "onnx": _values(facts)},
+        details={**facts.details, "onnx": _values(facts), "genai": True},
     )
 
 
@@ -126,6 +128,8 @@ def infer_quantize(outlook: Outlook[QuantizeOptions]) -> Facts | Refusal:
     """The facts of the quantized folder, or why it cannot be."""
     facts, options = outlook.facts, outlook.options
     scheme = outlook.scheme or "int8"
+    if not facts.details.get("genai"):
+        return Refusal(reason="onnx-quantize is for causal language models; an encoder becomes int8 by onnx-dynamic")
     if options.symmetric and options.algorithm in ("k_quant", "hqq"):
         return Refusal(
             reason=f"{options.algorithm} finds a zero point for every block: use symmetric = false, or the algorithm "
@@ -160,6 +164,6 @@ def estimate_quantize(outlook: Outlook[QuantizeOptions], facts: Facts) -> Estima
     tokens = 512 * options.calibration_chunks if algorithm == "gptq" else 0
     return Estimate(
         bytes_out=int(quantized * per_value) + 4 * values["rest"] + values["beside"],
-        peak_memory=_RUNTIME + 12 * values["largest"] + (2048 * _MIB if tokens else 0),
+        peak_memory=_QUANTIZER + 7 * values["largest"] + (2048 * _MIB if tokens else 0),
         seconds=3 + quantized / per_second + tokens * quantized / 2e10,
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from onnx_parts.encoders import make_onnx_encoder
 from onnx_parts.folders import build, quantize
 
 from modelmill import Facts
@@ -43,6 +44,17 @@ class TestQuantize(QuantizerSuite):
         made = build(make_checkpoint(folder.parent / "checkpoint", "qwen2"), folder.parent / "built")
         for path in made.iterdir():
             path.rename(folder / path.name)
+
+    def check_facts(self, inferred: Facts, found: Facts) -> None:
+        same_kind(inferred, found)
+
+
+class TestQuantizeDynamic(QuantizerSuite):
+    plugin = "modelmill_onnx"
+    name = "onnx-dynamic"
+
+    def make_source(self, folder: Path) -> None:
+        make_onnx_encoder(folder)
 
     def check_facts(self, inferred: Facts, found: Facts) -> None:
         same_kind(inferred, found)

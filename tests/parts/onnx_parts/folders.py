@@ -22,7 +22,19 @@ def quantize(source: Path, out: Path, scheme: str = "int4", threads: int = 1, **
 def _run(
     offers: Any, source: Path, out: Path, scheme: str, threads: int, inputs: dict[str, Path], options: dict[str, Any]
 ) -> Path:
-    (record,) = (found for found in offers if scheme in found.schemes)
+    record = next(found for found in offers if scheme in found.schemes)
+    return _job(record, source, out, scheme, threads, inputs, options)
+
+
+def run_quantizer(name: str, source: Path, out: Path, scheme: str, threads: int = 1, **options: Any) -> Path:
+    """What the quantizer of this name makes of an ONNX folder."""
+    (record,) = (found for found in modelmill_quantizers() if found.name == name)
+    return _job(record, source, out, scheme, threads, {}, options)
+
+
+def _job(
+    record: Any, source: Path, out: Path, scheme: str, threads: int, inputs: dict[str, Path], options: dict[str, Any]
+) -> Path:
     scratch = out.parent / f"{out.name}-scratch"
     for folder in (out, scratch):
         folder.mkdir(parents=True)
