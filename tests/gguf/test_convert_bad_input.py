@@ -97,6 +97,17 @@ def test_a_tensor_in_two_shards_is_named_with_both(tmp_path: Path) -> None:
         facts(folder)
 
 
+def test_a_tensor_that_one_file_names_twice_is_named(llama: Path) -> None:
+    path = llama / "model.safetensors"
+    data = path.read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    first, second = list(read_header(path))[:2]
+    text = data[8 : 8 + size].replace(f'"{second}"'.encode(), f'"{first}"'.encode())
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data[8 + size :])
+    with pytest.raises(ConvertError, match=rf"model\.safetensors: the header: .*'{first}' is there twice"):
+        facts(llama)
+
+
 @pytest.mark.parametrize(("bits", "what"), [(0x7FC0, "NaN"), (0xFFC1, "NaN"), (0x7F80, "infinite values")])
 @pytest.mark.parametrize("scheme", ["F32", "F16", "BF16"])
 def test_weights_that_are_not_finite_are_named(llama: Path, tmp_path: Path, bits: int, what: str, scheme: str) -> None:
