@@ -14,7 +14,11 @@ from modelmill.types import Toolchain
 
 
 class Pinner:
-    """Pins toolchains in one lock file, and has the environments of those pins in one store."""
+    """Pins toolchains in one lock file, and has the environments of those pins in one store.
+
+    With `locked` it pins nothing anew; with `update` all; with `offline` it asks no index. `told` hears, in a line
+    each, of what takes long.
+    """
 
     def __init__(
         self,
@@ -24,6 +28,7 @@ class Pinner:
         *,
         locked: bool = False,
         update: bool = False,
+        offline: bool = False,
         told: Callable[[str], None] = lambda line: None,  # noqa: ARG005
     ) -> None:
         self._path = path
@@ -31,6 +36,7 @@ class Pinner:
         self._registry = registry
         self._locked = locked
         self._update = update
+        self._offline = offline
         self._told = told
         self._known = dict(read_lock(path).toolchains)
         self._settled: dict[str, tuple[Pin, ...]] = {}
@@ -54,6 +60,11 @@ class Pinner:
         """The environment of a toolchain, made if it is not there. ToolchainError where it cannot be made."""
         name, pins = toolchain.name, self.pins(toolchain)
         if name not in self._ready:
+            if self._offline and environments.state(self._store.root, pins) != "good":
+                raise ToolchainError(
+                    f"toolchain {name!r}: its environment is not in the store, and --offline fetches nothing; run "
+                    f"`{environments.MEND}` where there is a network"
+                )
             line = f"toolchain {name}: making its environment of {len(pins)} packages"
             self._ready[name] = environments.ensure(self._store, name, pins, lambda: self._told(line))
         return self._ready[name]
@@ -67,6 +78,11 @@ class Pinner:
         if self._locked:
             why = f"is not pinned for {here}" if stands or known is None else "requires other packages than are pinned"
             raise ToolchainError(f"{self._path.name}: toolchain {toolchain.name!r} {why}; run `modelmill lock`")
+        if self._offline:
+            raise ToolchainError(
+                f"toolchain {toolchain.name!r}: {self._path.name} does not pin it for {here}, and --offline asks "
+                f"nobody; run `{environments.MEND}` where there is a network"
+            )
         self._told(f"toolchain {toolchain.name}: resolving {', '.join(toolchain.requires)}")
         try:
             found = pip.resolve(toolchain.requires)

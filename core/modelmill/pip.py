@@ -85,8 +85,7 @@ def _complaint(told: str) -> str:
     digests = [line for line in lines if line.startswith(("Expected sha256", "Got "))]
     if digests:
         return f"a wheel is not what build.lock pins: {', '.join(' '.join(line.split()) for line in digests)}"
-    unreachable = [line for line in lines if "Failed to establish a new connection" in line]
-    if unreachable and errors:
+    if errors and any("connection broken by" in line for line in lines):  # pip tells so each time that it tries again
         return f"the package index cannot be reached ({errors[-1]})"
     return errors[-1] if errors else next((line for line in reversed(lines) if line), "")
 

@@ -68,7 +68,7 @@ def prepare(
     """Read, check, resolve and plan; `told` hears, in a line each, of what takes long, `note` how far fetching is.
 
     With `locked`, a lock that does not stand for the sources and the toolchains is refused. With `offline`,
-    sources are what lock and store have of them.
+    sources and toolchains are what lock and store have of them.
     """
     build, recipes = _with_recipes(read(file))
     store.share()
@@ -84,7 +84,7 @@ def prepare(
     states = {name: resolver.resolve(name) for name in needed}
     _check_licences(build, states)
     _keep_lock(build, lock_path, known, states, locked=locked)
-    pinner = Pinner(lock_path, store, registry, locked=locked, told=told)
+    pinner = Pinner(lock_path, store, registry, locked=locked, offline=offline, told=told)
     return Prepared(
         build=build,
         registry=registry,

@@ -75,17 +75,45 @@ class Workshop(Mill):
         return tomllib.loads((self.folder / "build.lock").read_text())
 
 
-@pytest.fixture
-def workshop(tmp_path: Path) -> Workshop:
-    install(make_interpreter(tmp_path / "interpreter"), "stamps", "3.1", {"stamps": PLUGIN})
-    (tmp_path / "words").mkdir()
-    (tmp_path / "words" / "words.txt").write_text("to be\n")
-    shop = Workshop(python=tmp_path / "interpreter" / "bin" / "python", folder=tmp_path)
+def make_workshop(folder: Path) -> Workshop:
+    install(make_interpreter(folder / "interpreter"), "stamps", "3.1", {"stamps": PLUGIN})
+    (folder / "words").mkdir()
+    (folder / "words" / "words.txt").write_text("to be\n")
+    shop = Workshop(python=folder / "interpreter" / "bin" / "python", folder=folder)
     make_wheel(shop.wheels, "tinytool", "1.0")
     make_wheel(shop.wheels, "tinytool", "2.0", ("tinyhelper>=1", "absent; extra == 'more'"))
     make_wheel(shop.wheels, "tinyhelper", "1.5")
     shop.write(STAMPS)
     return shop
+
+
+@pytest.fixture
+def workshop(tmp_path: Path) -> Workshop:
+    """Nothing is pinned and nothing is built."""
+    return make_workshop(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    """Both targets are built; for tests that change nothing."""
+    shop = make_workshop(tmp_path_factory.mktemp("finished"))
+    succeed(shop, "build")
+    return shop
+
+
+@pytest.fixture
+def built(finished: Workshop, tmp_path: Path) -> Workshop:
+    """A copy of one where both targets are built."""
+    shutil.copytree(finished.folder, tmp_path / "copy", symlinks=True)
+    return Workshop(python=tmp_path / "copy" / "interpreter" / "bin" / "python", folder=tmp_path / "copy")
+
+
+@pytest.fixture
+def locked(built: Workshop) -> Workshop:
+    """All is pinned, and nothing is built."""
+    shutil.rmtree(built.folder / "store")
+    shutil.rmtree(built.folder / "dist")
+    return built
 
 
 def succeed(workshop: Workshop, *arguments: str) -> str:
@@ -94,9 +122,8 @@ def succeed(workshop: Workshop, *arguments: str) -> str:
     return done.out
 
 
-def test_tools_that_clash_live_in_one_build_each_in_an_environment_of_its_own(workshop: Workshop) -> None:
-    succeed(workshop, "build")
-    old, new = workshop.stamp("old"), workshop.stamp("new")
+def test_tools_that_clash_live_in_one_build_each_in_an_environment_of_its_own(finished: Workshop) -> None:
+    old, new = finished.stamp("old"), finished.stamp("new")
     assert (old["version"], new["version"]) == ("1.0", "2.0")
     assert old["python"] != new["python"]
     for seen in (old, new):
@@ -117,12 +144,11 @@ def test_the_lock_pins_the_whole_closure_by_the_digests_of_the_wheels(workshop: 
     assert succeed(workshop, "lock", "--check").startswith("build.lock stands for")
 
 
-def test_the_sbom_lists_both_closures_and_what_each_step_used(workshop: Workshop) -> None:
-    succeed(workshop, "build")
-    bom = json.loads((workshop.folder / "dist/stamps/1.0/new/sbom.cdx.json").read_text())
+def test_the_sbom_lists_both_closures_and_what_each_step_used(finished: Workshop) -> None:
+    bom = json.loads((finished.folder / "dist/stamps/1.0/new/sbom.cdx.json").read_text())
     formula = bom["formulation"][0]
     tool = next(item for item in formula["components"] if item["name"] == "tinytool")
-    pin = next(pin for pin in workshop.lock()["toolchain"]["new"]["pin"] if pin["name"] == "tinytool")
+    pin = next(pin for pin in finished.lock()["toolchain"]["new"]["pin"] if pin["name"] == "tinytool")
     assert (tool["purl"], tool["licenses"]) == ("pkg:pypi/tinytool@2.0", [{"expression": "MIT"}])
     assert tool["hashes"] == [{"alg": "SHA-256", "content": pin["sha256"]}]
     (task,) = formula["workflows"][0]["tasks"]
@@ -131,38 +157,34 @@ def test_the_sbom_lists_both_closures_and_what_each_step_used(workshop: Workshop
     assert needs[tool["bom-ref"]] == ["toolchain:new:pkg:pypi/tinyhelper@1.5"]
 
 
-def test_a_second_build_asks_pip_for_nothing(workshop: Workshop) -> None:
-    succeed(workshop, "build")
-    made = {path: path.stat().st_mtime_ns for path in workshop.environments()}
-    shutil.rmtree(workshop.folder / "store" / "steps")
-    shutil.rmtree(workshop.wheels)
-    succeed(workshop, "build", "--locked")
-    assert {path: path.stat().st_mtime_ns for path in workshop.environments()} == made
+def test_a_second_build_asks_pip_for_nothing(built: Workshop) -> None:
+    made = {path: path.stat().st_mtime_ns for path in built.environments()}
+    shutil.rmtree(built.folder / "store" / "steps")
+    shutil.rmtree(built.wheels)
+    succeed(built, "build", "--locked")
+    assert {path: path.stat().st_mtime_ns for path in built.environments()} == made
 
 
-def test_other_requirements_are_a_reason_that_explain_names(workshop: Workshop) -> None:
-    succeed(workshop, "build")
-    make_wheel(workshop.wheels, "tinytool", "1.1")
-    workshop.edit_plugin("tinytool==1.0", "tinytool==1.1")
-    refused = workshop.run("build", "old", "--locked")
+def test_other_requirements_are_a_reason_that_explain_names(built: Workshop) -> None:
+    make_wheel(built.wheels, "tinytool", "1.1")
+    built.edit_plugin("tinytool==1.0", "tinytool==1.1")
+    refused = built.run("build", "old", "--locked")
     assert refused.code == 2
     assert "toolchain 'old' requires other packages than are pinned; run `modelmill lock`" in told(refused)
-    explained = succeed(workshop, "explain", "old")
+    explained = succeed(built, "explain", "old")
     assert "toolchain old's tinytool changed: 1.0 → 1.1" in explained
-    assert "toolchain old's tinytool changed: 1.0 → 1.1" in succeed(workshop, "plan", "old", "--why")
-    succeed(workshop, "build", "old")
-    assert workshop.stamp("old")["version"] == "1.1"
+    assert "toolchain old's tinytool changed: 1.0 → 1.1" in succeed(built, "plan", "old", "--why")
+    succeed(built, "build", "old")
+    assert built.stamp("old")["version"] == "1.1"
 
 
-def test_update_resolves_anew_and_a_lock_that_stands_does_not(workshop: Workshop) -> None:
-    workshop.edit_plugin("tinytool==1.0", "tinytool<2")
-    succeed(workshop, "lock")
-    make_wheel(workshop.wheels, "tinytool", "1.9")
-    succeed(workshop, "build", "old")
-    assert workshop.stamp("old")["version"] == "1.0"
-    assert "toolchain old" in json.loads(succeed(workshop, "lock", "--update", "--json"))["changed"]
-    succeed(workshop, "build", "old")
-    assert workshop.stamp("old")["version"] == "1.9"
+def test_update_resolves_anew_and_a_lock_that_stands_does_not(locked: Workshop) -> None:
+    locked.edit_plugin("tinytool==1.0", "tinytool<2")
+    assert json.loads(succeed(locked, "lock", "--json"))["changed"] == ["toolchain old"]
+    make_wheel(locked.wheels, "tinytool", "1.9")
+    assert json.loads(succeed(locked, "lock", "--json"))["changed"] == []
+    assert json.loads(succeed(locked, "lock", "--update", "--json"))["changed"] == ["toolchain old"]
+    assert [pin["version"] for pin in locked.lock()["toolchain"]["old"]["pin"]] == ["1.9"]
 
 
 def test_a_toolchain_that_is_not_pinned_is_refused_with_locked(workshop: Workshop) -> None:
@@ -174,27 +196,25 @@ def test_a_toolchain_that_is_not_pinned_is_refused_with_locked(workshop: Worksho
     assert (checked.code, "run `modelmill lock`" in checked.out) == (2, True)
 
 
-def test_a_wheel_that_is_not_the_pinned_one_is_not_installed(workshop: Workshop) -> None:
-    succeed(workshop, "lock")
-    make_wheel(workshop.wheels, "tinytool", "1.0", text="another tool")
-    refused = workshop.run("build", "old")
+def test_a_wheel_that_is_not_the_pinned_one_is_not_installed(locked: Workshop) -> None:
+    make_wheel(locked.wheels, "tinytool", "1.0", text="another tool")
+    refused = locked.run("build", "old")
     assert refused.code == 2
     assert "toolchain 'old': its environment cannot be made: a wheel is not what build.lock pins" in told(refused)
-    assert workshop.environments() == []
+    assert locked.environments() == []
 
 
-def test_a_missing_environment_without_an_index_is_one_sentence_with_the_command(workshop: Workshop) -> None:
-    succeed(workshop, "lock")
-    wheels = workshop.wheels.rename(workshop.folder / "elsewhere")
-    workshop.wheels.mkdir()
-    refused = workshop.run("build", "old")
+def test_a_missing_environment_without_an_index_is_one_sentence_with_the_command(locked: Workshop) -> None:
+    wheels = locked.wheels.rename(locked.folder / "elsewhere")
+    locked.wheels.mkdir()
+    refused = locked.run("build", "old")
     assert refused.code == 2
     assert told(refused).endswith("run: modelmill lock --environments")
-    shutil.rmtree(workshop.wheels)
-    wheels.rename(workshop.wheels)
-    succeed(workshop, "lock", "--environments")
-    shutil.rmtree(workshop.wheels)
-    succeed(workshop, "build")
+    shutil.rmtree(locked.wheels)
+    wheels.rename(locked.wheels)
+    succeed(locked, "lock", "--environments")
+    shutil.rmtree(locked.wheels)
+    succeed(locked, "build")
 
 
 def test_what_cannot_be_resolved_is_one_sentence_and_other_targets_are_built(workshop: Workshop) -> None:
@@ -205,25 +225,42 @@ def test_what_cannot_be_resolved_is_one_sentence_and_other_targets_are_built(wor
     succeed(workshop, "build", "old")
 
 
-def test_a_failed_environment_fails_its_steps_alone(workshop: Workshop) -> None:
-    succeed(workshop, "lock")
-    make_wheel(workshop.wheels, "tinytool", "2.0", text="another tool")
-    done = workshop.run("build", "--keep-going")
+def test_a_failed_environment_fails_its_steps_alone(locked: Workshop) -> None:
+    make_wheel(locked.wheels, "tinytool", "2.0", text="another tool")
+    done = locked.run("build", "--keep-going")
     assert done.code == 2
-    assert workshop.stamp("old")["version"] == "1.0"
-    assert not (workshop.folder / "dist/stamps/1.0/new").exists()
+    assert locked.stamp("old")["version"] == "1.0"
+    assert not (locked.folder / "dist/stamps/1.0/new").exists()
 
 
-def test_a_changed_environment_is_made_again_with_a_warning(workshop: Workshop) -> None:
-    succeed(workshop, "build", "old")
-    (environment,) = workshop.environments()
-    module = next(environment.glob("lib/python*/site-packages/tinytool.py"))
+def test_a_changed_environment_is_made_again_with_a_warning(built: Workshop) -> None:
+    before = {path.name for path in built.environments()}
+    (module,) = built.folder.glob("store/environments/*/lib/python*/site-packages/tinyhelper.py")
     module.write_text("raise SystemExit('tampered with')\n")
-    shutil.rmtree(workshop.folder / "store" / "steps")
-    done = workshop.run("build", "old")
+    shutil.rmtree(built.folder / "store" / "steps")
+    done = built.run("build", "new")
     assert done.code == 0
-    assert "toolchain 'old': its environment changed since it was made, so it is made again" in done.err
+    assert "toolchain 'new': its environment changed since it was made, so it is made again" in done.err
     assert "tampered" not in module.read_text()
+    assert {path.name for path in built.environments()} == before
+
+
+def test_offline_asks_no_index(locked: Workshop) -> None:
+    refused = locked.run("build", "old", "--offline")
+    assert refused.code == 2
+    assert "its environment is not in the store, and --offline fetches nothing" in told(refused)
+    (locked.folder / "build.lock").unlink()
+    refused = locked.run("build", "old", "--offline")
+    assert "toolchain 'old': build.lock does not pin it for " in told(refused)
+
+
+def test_the_kit_runs_a_record_in_its_environment(built: Workshop) -> None:
+    code = (
+        "from pathlib import Path\nfrom modelmill.testing.steps import convert\n"
+        "convert('stamps_plugin', 'stamp-new', 'new', Path('words').absolute(), Path('made').absolute())\n"
+    )
+    subprocess.run([built.python, "-c", code], cwd=built.folder, env=built.environment(), check=True)
+    assert json.loads((built.folder / "made" / "stamp.json").read_text())["version"] == "2.0"
 
 
 def test_a_result_is_checked_where_its_formats_owner_has_its_tools(workshop: Workshop) -> None:
@@ -240,76 +277,75 @@ def wait_until(what: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def test_a_killed_creation_leaves_nothing_that_counts_and_the_next_build_makes_it(workshop: Workshop) -> None:
-    succeed(workshop, "lock")
+def test_a_killed_creation_leaves_nothing_that_counts_and_the_next_build_makes_it(locked: Workshop) -> None:
     build = subprocess.Popen(
-        workshop.command("build", "new"), cwd=workshop.folder, env=workshop.environment(), stderr=subprocess.PIPE
+        locked.command("build", "new"), cwd=locked.folder, env=locked.environment(), stderr=subprocess.PIPE
     )
-    wait_until(lambda: any(path.joinpath("pyvenv.cfg").exists() for path in workshop.environments()))
+    wait_until(lambda: any(path.joinpath("pyvenv.cfg").exists() for path in locked.environments()))
     build.send_signal(signal.SIGKILL)
     build.communicate()
-    notes = list((workshop.folder / "store" / "environments").glob("*.json"))
+    notes = list((locked.folder / "store" / "environments").glob("*.json"))
     assert notes == [], "nothing says that it is whole"
-    doctor = workshop.run("doctor", "--quick", "--json").json()["findings"]
+    doctor = locked.run("doctor", "--quick", "--json").json()["findings"]
     (finding,) = [item for item in doctor if item["name"] == "toolchain new"]
     assert (finding["state"], finding["mend"]) == ("missing", "modelmill lock --environments")
-    succeed(workshop, "build", "new")
-    assert workshop.stamp("new")["version"] == "2.0"
+    succeed(locked, "build", "new")
+    assert locked.stamp("new")["version"] == "2.0"
 
 
-def test_two_builds_at_once_make_an_environment_once(workshop: Workshop) -> None:
-    succeed(workshop, "lock")
-    shutil.copytree(workshop.folder, workshop.folder / "twin", ignore=shutil.ignore_patterns("interpreter", "store"))
+def test_two_builds_at_once_make_an_environment_once(locked: Workshop) -> None:
+    shutil.copytree(locked.folder, locked.folder / "twin", ignore=shutil.ignore_patterns("interpreter", "store"))
     builds = [
         subprocess.Popen(
-            workshop.command("build", "new"), cwd=folder, env=workshop.environment(), stderr=subprocess.PIPE, text=True
+            locked.command("build", "new"), cwd=folder, env=locked.environment(), stderr=subprocess.PIPE, text=True
         )
-        for folder in (workshop.folder, workshop.folder / "twin")
+        for folder in (locked.folder, locked.folder / "twin")
     ]
     said = [build.communicate()[1] for build in builds]
     assert [build.returncode for build in builds] == [0, 0], said
     assert "".join(said).count("making its environment") == 1
-    assert len(workshop.environments()) == 1
+    assert len(locked.environments()) == 1
 
 
-def test_doctor_shows_each_environment_and_what_mends_it(workshop: Workshop) -> None:
-    def findings() -> dict[str, tuple[str, str, str]]:
-        found = workshop.run("doctor", "--quick", "--json").json()["findings"]
-        return {item["name"]: (item["state"], item["said"], item["mend"]) for item in found}
+def test_doctor_shows_each_environment_and_what_mends_it(built: Workshop) -> None:
+    def finding() -> tuple[str, str, str]:
+        found = built.run("doctor", "--quick", "--json").json()["findings"]
+        return next((item["state"], item["said"], item["mend"]) for item in found if item["name"] == "toolchain new")
 
-    state, said, mend = findings()["toolchain new"]
-    assert (state, mend) == ("missing", "modelmill lock --environments")
-    assert "not pinned" in said
-    succeed(workshop, "build", "new")
-    state, said, mend = findings()["toolchain new"]
+    state, said, mend = finding()
     assert (state, mend) == ("good", "")
     assert said.startswith("2 packages, ")
     assert "used by stamp-new" in said
-    (workshop.environments()[0] / "bin" / "python").unlink()
-    assert findings()["toolchain new"][::2] == ("bad", "modelmill lock --environments")
-    succeed(workshop, "lock", "--environments")
-    assert findings()["toolchain new"][0] == "good"
+    for environment in built.environments():
+        (environment / "bin" / "python").unlink()
+    assert finding()[::2] == ("bad", "modelmill lock --environments")
+    shutil.rmtree(built.folder / "store")
+    state, said, mend = finding()
+    assert (state, mend) == ("missing", "modelmill lock --environments")
+    assert said.startswith("2 packages pinned, and their environment is not made yet")
+    (built.folder / "build.lock").unlink()
+    state, said, mend = finding()
+    assert (state, mend) == ("missing", "modelmill lock --environments")
+    assert said.startswith("not pinned in build.lock")
 
 
-def test_gc_removes_environments_that_no_remembered_build_needs(workshop: Workshop) -> None:
-    succeed(workshop, "build")
-    assert workshop.run("cache", "gc", "--json").json()["environments"] == []
-    make_wheel(workshop.wheels, "tinytool", "1.1")
-    workshop.edit_plugin("tinytool==1.0", "tinytool==1.1")
-    succeed(workshop, "build")
-    assert len(workshop.environments()) == 3
-    assert workshop.run("cache", "stats", "--json").json()["environments"] == 3
-    gone = workshop.run("cache", "prune", "--keep-last", "1", "--json").json()
+def test_gc_removes_environments_that_no_remembered_build_needs(built: Workshop) -> None:
+    assert built.run("cache", "stats", "--json").json()["environments"] == 2
+    assert built.run("cache", "gc", "--json").json()["environments"] == []
+    (use,) = [path for path in built.folder.glob("store/uses/*.json") if '"target": "old"' in path.read_text()]
+    use.unlink()
+    gone = built.run("cache", "gc", "--json").json()
     assert len(gone["environments"]) == 1
-    assert gone["bytes"] > 10_000
-    assert len(workshop.environments()) == 2
+    assert gone["bytes"] > 1_000
+    assert len(built.environments()) == 1
+    succeed(built, "cache", "prune", "--max-size", "1")
+    assert built.environments() == []
 
 
-def test_rebuild_check_uses_the_environments_that_are_there(workshop: Workshop) -> None:
-    succeed(workshop, "build")
-    shutil.rmtree(workshop.wheels)
-    assert "exact" in succeed(workshop, "rebuild", "--check", "old")
-    assert len(workshop.environments()) == 2
+def test_rebuild_check_uses_the_environments_that_are_there(built: Workshop) -> None:
+    shutil.rmtree(built.wheels)
+    assert "exact" in succeed(built, "rebuild", "--check", "old")
+    assert len(built.environments()) == 2
 
 
 FAULTS = {

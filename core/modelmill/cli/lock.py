@@ -23,7 +23,7 @@ from modelmill.store import Store
 @options.build_file
 @click.option("--update", is_flag=True, help="Resolve anew what is locked already.")
 @click.option("--check", is_flag=True, help="Change nothing; fail if the lock does not stand for the build.")
-@click.option("--fetch", is_flag=True, help="Also fetch every locked file, for builds without a network.")
+@click.option("--fetch", is_flag=True, help="Also fetch every locked file and tool, for builds without a network.")
 @click.option("--environments", is_flag=True, help="Also make the environments of the toolchains.")
 @options.as_json
 def command(
@@ -63,7 +63,7 @@ def command(
     pinner = Pinner(path, store, registry, locked=check, update=update, told=show.quietly if as_json else show.tell)
     if not names and registry.toolchains():
         stale.extend(_pin(build, states, registry, store, pinner, check=check))
-    if environments:
+    if environments or fetch:
         for name in pinner.settled:
             pinner.environment(registry.toolchains()[name][0])
     store.index.save()

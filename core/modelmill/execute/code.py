@@ -2,23 +2,23 @@
 
 import importlib.metadata
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 _ENGINE = ("modelmill", "modelmill_artifacts", "pluggy")
 """All that `modelmill.step` and the public face import beside the standard library."""
 
 
-def lay_out(folder: Path, module: str, distribution: str) -> None:
+def lay_out(folder: Path, module: str, distributions: Iterable[str]) -> None:
     """Make a folder from which the engine's part of a step, and a plugin's `module`, can be imported.
 
-    A path to the engine's site-packages would show a tool all that is installed there. The distributions' metadata
-    is linked too, so that a plugin can tell its own version.
+    A path to the engine's site-packages would show a tool all that is installed there. The metadata of the plugin's
+    distributions is linked too, so that it can tell its own version.
     """
     folder.mkdir()
     for name in (*_ENGINE, module):
         _link(folder, name)
-    for name in ("modelmill", "pluggy", distribution):
+    for name in ("modelmill", "pluggy", *distributions):
         for path in _metadata(name):
             if not (folder / path.name).exists():
                 (folder / path.name).symlink_to(path)

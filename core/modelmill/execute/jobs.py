@@ -69,7 +69,7 @@ def interpreter(step: Step, environment: Callable[[Toolchain], Path], workspace:
     if toolchain is None:
         return Interpreter()
     code = workspace.folder / "code"
-    lay_out(code, plugin.module, plugin.distribution)
+    lay_out(code, plugin.module, [plugin.distribution])
     return Interpreter(python=python_of(environment(toolchain)), code=code)
 
 

@@ -16,6 +16,7 @@ from modelmill.decode import decode
 from modelmill.errors import ConvertError
 from modelmill.execute.environment import environment
 from modelmill.step import encode_job, find
+from modelmill.testing.toolchains import interpreter
 from modelmill.types import Job, Limits
 
 _WATCHED = """\
@@ -85,17 +86,19 @@ def run_step(
     log, strays = scratch.with_name(scratch.name + ".log"), scratch.with_name(scratch.name + ".strays")
     reader, writer = os.pipe()
     allowed = os.pathsep.join([str(job.out), str(scratch), "/dev", "/proc"])
+    python = interpreter(module, kind, name, scratch.with_name(scratch.name + ".code"))
+    path = os.pathsep.join(entry for entry in sys.path if entry) if python.code is None else str(python.code)
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _WATCHED, str(strays), allowed, str(writer)],
+            [str(python.python), "-P", "-c", _WATCHED, str(strays), allowed, str(writer)],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
             cwd=around.cwd,
             env={
-                **environment(os.environ, scratch, job.limits.threads),
+                **environment(os.environ, scratch, job.limits.threads, python),
                 "PYTHONDONTWRITEBYTECODE": "1",
-                "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+                "PYTHONPATH": path,
                 **around.environment,
             },
             pass_fds=(writer, *held),
