@@ -1,8 +1,12 @@
+import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
-from repositories import ROOT, install, keep_to_the_rules, known, pass_own_tests
+from repositories import ROOT, install, keep_to_the_rules, known, pass_own_tests, run
+
+from modelmill.testing import Shape, make_checkpoint
 
 EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("plugin-*"))
 
@@ -34,3 +38,12 @@ def test_its_code_keeps_to_the_rules_of_this_repository(
 ) -> None:
     package, folder, site = made
     keep_to_the_rules(folder, package, site, tmp_path_factory.getbasetemp() / "mypy")
+
+
+def test_the_build_file_that_its_readme_shows_can_be_planned(made: tuple[str, Path, Path], tmp_path: Path) -> None:
+    _, folder, site = made
+    (shown,) = re.findall(r"```toml\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
+    (tmp_path / "build.toml").write_text(shown)
+    make_checkpoint(tmp_path / "model", "llama", shape=Shape(hidden=256, intermediate=512, heads=8))
+    command = [sys.executable, "-m", "modelmill", "plan", "--store", str(tmp_path / "store")]
+    assert "1 target" in run(command, tmp_path, site)
