@@ -14,7 +14,9 @@ from gguf_conversions import (
     tensor_bytes,
 )
 
+from modelmill import Job, Limits
 from modelmill_gguf.fields import value
+from modelmill_gguf.fused_record import FUSED, FusedOptions
 from modelmill_gguf.header import read_header
 
 CASES = (
@@ -44,6 +46,8 @@ CASES = (
     Case(architecture="qwen3", shards=3),
 )
 
+ARCHITECTURES = ("llama", "mistral", "qwen2", "qwen3", "gemma3", "phi3", "smollm3")
+
 
 @pytest.fixture(scope="module")
 def converted(tmp_path_factory: pytest.TempPathFactory, llama_cpp_sdist: Path) -> Path:
@@ -55,8 +59,22 @@ def converted(tmp_path_factory: pytest.TempPathFactory, llama_cpp_sdist: Path) -
         result = convert(source, folder / "ours" / case.name, case.scheme) / "model.gguf"
         pre = read_header(result).fields["tokenizer.ggml.pre"]
         runs.append((source, folder / f"{case.name}.gguf", case.scheme, value(pre)))
+    for architecture in ARCHITECTURES:
+        source = Case(architecture=architecture).make(folder / "q8")
+        result = fused(source, folder / "q8-ours" / source.name)
+        pre = read_header(result).fields["tokenizer.ggml.pre"]
+        runs.append((source, folder / f"{architecture}-q8.gguf", "Q8_0", value(pre)))
     reference(llama_cpp_sdist, runs)
     return folder
+
+
+def fused(source: Path, out: Path) -> Path:
+    """The checkpoint as Q8_0, as a target asks for it."""
+    out.mkdir(parents=True)
+    limits = Limits(scratch=out.with_name(f"{out.name}-scratch"))
+    options = FusedOptions()
+    FUSED.run(Job(source=source, inputs={}, out=out, scheme="Q8_0", options=options, hardware=None, limits=limits))
+    return out / "model.gguf"
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -65,6 +83,14 @@ def test_tensors_are_llama_cpps_bit_for_bit_and_in_its_order(converted: Path, ca
     theirs = tensor_bytes(converted / f"{case.name}.gguf")
     assert list(ours) == list(theirs)
     assert [name for name in ours if ours[name] != theirs[name]] == []
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_q8_0_is_what_llama_cpps_converter_makes_of_it(converted: Path, architecture: str) -> None:
+    (ours,) = (converted / "q8-ours").glob(f"{architecture}_*/model.gguf")
+    theirs = converted / f"{architecture}-q8.gguf"
+    assert tensor_bytes(ours) == tensor_bytes(theirs)
+    assert comparable_fields(ours) == comparable_fields(theirs)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
