@@ -12,8 +12,7 @@ from modelmill_gguf import api
 FILE = "model.gguf"
 ARCHITECTURE_FIELD = "os.arch"
 _VARIANTS = {"amd64": "x86-act-parallel", "arm64": "arm-neon"}
-_START = 90 << 20
-_BYTES_PER_VALUE = 16
+_START = 38 << 20
 _VALUES_PER_SECOND = 120e6
 
 
@@ -102,6 +101,6 @@ def estimate(outlook: Outlook[Any], facts: Facts) -> Estimate:
     sizes = [prod(tensor.shape) for tensor in facts.tensors if tensor.name.startswith("blk.")]
     return Estimate(
         bytes_out=sum(facts.files.values()),
-        peak_memory=_START + _BYTES_PER_VALUE * max(sizes, default=0) + sum(outlook.facts.files.values()) // 50,
+        peak_memory=_START + max(sizes, default=0) * 5 // 2 + sum(outlook.facts.files.values()) // 50,
         seconds=0.5 + sum(sizes) / _VALUES_PER_SECOND,
     )

@@ -9,7 +9,7 @@ from modelmill_gguf.details import gguf_details, tokenizer_details
 from modelmill_gguf.layout import Layout, plan
 from modelmill_gguf.options import ConvertOptions
 
-_INTERPRETER = 45 * 1024**2  # Python, numpy and the plugin
+_INTERPRETER = 35 * 1024**2  # Python, numpy and the plugin
 _PER_TOKEN = 1100  # bytes of a vocabulary while it is read and written
 _BLOCKS = 16 * 1024**2
 _PAGES = 64 * 1024**2  # of the mapped weights, before they are let go of
@@ -52,8 +52,10 @@ def estimate(outlook: Outlook[ConvertOptions], facts: Facts) -> Estimate:
     largest = max((tensor_bytes(tensor) for tensor in outlook.facts.tensors), default=0)
     tokens = facts.details["tokenizer"]["tokens"]
     size = sum(facts.files.values())
+    # The vocabulary is written, and let go of, before the weights are read.
+    under_way = max(tokens * _PER_TOKEN, min(largest, _PAGES))
     return Estimate(
         bytes_out=size,
-        peak_memory=_INTERPRETER + _BLOCKS + tokens * _PER_TOKEN + min(largest, _PAGES),
+        peak_memory=_INTERPRETER + min(size, _BLOCKS) + under_way,
         seconds=_START + size / _BYTES_PER_SECOND,
     )

@@ -25,7 +25,8 @@ _RATES = {
     "Q4_K": 8e6,
 }
 _RATE_OF_LOW_BITS, _RATE_OF_COPIES = 1.5e6, 5e8
-_MEGABYTE = 1 << 20
+_START = 34 << 20
+_BLOCKS = 20 << 20
 
 
 def infer(outlook: Outlook[QuantizeOptions]) -> Facts | Refusal:
@@ -67,11 +68,12 @@ def predict(facts: Facts, scheme: str, options: QuantizeOptions, imatrix: Facts 
 
 def estimate(outlook: Outlook[QuantizeOptions], facts: Facts) -> Estimate:
     """Bytes, memory and time, from the types that were predicted."""
+    written = sum(facts.files.values())
     before = {tensor.name: tensor.dtype for tensor in outlook.facts.tensors}
     return Estimate(
-        bytes_out=sum(facts.files.values()),
-        # The chunks under way, numpy, and the header, which is held as bytes and as objects.
-        peak_memory=90 * _MEGABYTE + 6 * int(facts.details.get("gguf", {}).get("metadata_bytes", 0)),
+        bytes_out=written,
+        # Python and numpy, the blocks under way on a few cores, and the header, as bytes and as objects.
+        peak_memory=_START + min(written, _BLOCKS) + 2 * int(facts.details.get("gguf", {}).get("metadata_bytes", 0)),
         seconds=sum(
             prod(tensor.shape) / _rate(tensor.dtype, copied=tensor.dtype == before.get(tensor.name))
             for tensor in facts.tensors

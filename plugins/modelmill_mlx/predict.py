@@ -14,8 +14,9 @@ from modelmill_mlx.schemes import FLOATS
 
 BLOCK_BYTES = 8 << 20
 """Bytes of a weight that are quantized at a time; several are under way at once."""
-_START = 90 << 20
-_FALLBACK_THREADS = 16
+_START = 30 << 20
+_IN_FLIGHT = 120 << 20
+"""What blocks under way take on six cores: two for each, as they came and as they become."""
 _READ, _QUANTIZE, _MICROSCALE = 1.5e9, 3e8, 1e7
 """Bytes of source per second on one core: copied, by the affine kernel, and by MLX's CPU kernel for mxfp4."""
 
@@ -86,7 +87,8 @@ def estimate(outlook: Outlook[Options], facts: Facts) -> Estimate:
     seconds = total / _READ + (0 if facts.scheme in FLOATS else total / kernel)
     return Estimate(
         bytes_out=sum(facts.files.values()),
-        peak_memory=_START + 2 * _FALLBACK_THREADS * BLOCK_BYTES + largest,
+        # The largest weight is mapped while its quantized blocks wait to be written in order, and are then joined.
+        peak_memory=_START + min(total, _IN_FLIGHT) + largest * 8 // 5,
         seconds=seconds,
     )
 

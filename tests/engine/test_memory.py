@@ -1,0 +1,144 @@
+"""What a plan says of a step's memory is what the step then takes, within half as much again: for models tiny and real.
+
+The fixed part, an interpreter and what it imports, is nearly all that a tiny model takes; the real one shows the rest.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bitnet_parts.models import master, packed
+
+from modelmill import Facts, Hardware, Job, Limits, Outlook
+from modelmill.decode import decode
+from modelmill.registry import Registry, load
+from modelmill.testing import make_checkpoint
+from modelmill.testing.architectures import Shape
+from modelmill.testing.steps import run_step
+
+FACTOR = 1.5
+ENGLISH = Path(__file__).parents[2] / "examples" / "calibration" / "english.txt"
+GGUF = ("modelmill_gguf", "huggingface-to-gguf", "F16")
+ONNX = ("modelmill_onnx", "huggingface-to-onnx", "fp32")
+Step = tuple[str, str, str]
+CHEAP: dict[str, tuple[Step | None, Step]] = {
+    # what: (the step before it, the step)
+    "gguf": (None, GGUF),
+    "gguf Q8_0": (GGUF, ("modelmill_gguf", "gguf-quantize", "Q8_0")),
+    "gguf Q4_K_M": (GGUF, ("modelmill_gguf", "gguf-quantize", "Q4_K_M")),
+    "gguf, fused": (None, ("modelmill_gguf", "huggingface-to-quantized-gguf", "Q4_K_M")),
+    "gguf to huggingface": (GGUF, ("modelmill_gguf", "gguf-to-huggingface", "BF16")),
+    "mlx": (None, ("modelmill_mlx", "huggingface-to-mlx", "4bit")),
+}
+DEAR: dict[str, tuple[Step | None, Step]] = {
+    "onnx": (None, ONNX),
+    "onnx int8": (ONNX, ("modelmill_onnx", "onnx-quantize", "int8")),
+}
+ALL = CHEAP | DEAR
+TERNARY: dict[str, Step] = {
+    "master": ("modelmill_bitnet", "bitnet-to-gguf", "TQ2_0"),
+    "packed": ("modelmill_bitnet", "bitnet-to-gguf", "TQ2_0"),
+    "bitnet.cpp": ("modelmill_bitnet", "bitnet-to-i2_s", "I2_S"),
+}
+Made = Callable[[Step, Path], Path]
+
+
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    return load()
+
+
+@pytest.fixture(scope="module")
+def made(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """The result of a step, made once."""
+    known: dict[tuple[Step, Path], Path] = {}
+
+    def make(step: Step, source: Path) -> Path:
+        if (step, source) not in known:
+            known[step, source] = tmp_path_factory.mktemp("source")
+            measure(registry, step, source, known[step, source])
+        return known[step, source] / "out"
+
+    return make
+
+
+def measure(
+    registry: Registry,
+    step: Step,
+    source: Path,
+    place: Path,
+    options: Mapping[str, Any] | None = None,
+    inputs: Mapping[str, Path] | None = None,
+) -> tuple[int, int]:
+    """Run a step; return its peak memory as predicted and as measured, in bytes."""
+    module, name, scheme = step
+    kind = "converter" if name in registry.converters else "quantizer"
+    record: Any = (registry.converters if kind == "converter" else registry.quantizers)[name].record
+    given, inputs = decode(record.options, options or {}), inputs or {}
+    known = {key: registry.formats[record.inputs[key].format].record.facts(path) for key, path in inputs.items()}
+    facts = registry.formats[record.takes].record.facts(source)
+    device = Hardware(fields={"os.arch": "amd64"}).only(record.uses_hardware) if record.uses_hardware else None
+    outlook = Outlook(facts=facts, scheme=scheme, options=given, inputs=known, hardware=device)
+    inferred = record.infer(outlook)
+    assert isinstance(inferred, Facts), inferred
+    (place / "out").mkdir(parents=True)
+    (place / "scratch").mkdir()
+    job = Job(
+        source=source,
+        inputs=inputs,
+        out=place / "out",
+        scheme=scheme,
+        options=given,
+        hardware=device,
+        limits=Limits(scratch=place / "scratch", threads=2),
+    )
+    outcome = run_step(module, kind, name, job)
+    assert outcome.event == "done", outcome
+    return record.estimate(outlook, inferred).peak_memory, outcome.peak_memory
+
+
+def check(predicted: int, measured: int) -> None:
+    told = f"predicted {predicted / 2**20:.1f} MiB, measured {measured / 2**20:.1f} MiB: {predicted / measured:.2f}"
+    print(told)
+    assert measured / FACTOR <= predicted <= measured * FACTOR, told
+
+
+@pytest.mark.parametrize("what", CHEAP)
+def test_of_a_tiny_model(what: str, registry: Registry, made: Made, tmp_path: Path) -> None:
+    before, step = CHEAP[what]
+    pytest.importorskip({"modelmill_mlx": "mlx"}.get(step[0], "gguf"))
+    source = make_checkpoint(tmp_path / "model", "llama")
+    check(*measure(registry, step, made(before, source) if before else source, tmp_path / "step"))
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("what", ALL)
+def test_of_the_real_model(what: str, registry: Registry, made: Made, real_checkpoint: Path, tmp_path: Path) -> None:
+    before, step = ALL[what]
+    pytest.importorskip({"modelmill_mlx": "mlx", "modelmill_onnx": "onnxruntime_genai"}.get(step[0], "gguf"))
+    source = made(before, real_checkpoint) if before else real_checkpoint
+    check(*measure(registry, step, source, tmp_path / "step"))
+
+
+@pytest.mark.real
+def test_of_an_importance_matrix(registry: Registry, made: Made, real_checkpoint: Path, tmp_path: Path) -> None:
+    pytest.importorskip("llama_cpp")
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "english.txt").write_bytes(ENGLISH.read_bytes())
+    step = ("modelmill_gguf", "gguf-to-imatrix", "imatrix")
+    source, inputs = made(GGUF, real_checkpoint), {"calibration": tmp_path / "text"}
+    check(*measure(registry, step, source, tmp_path / "step", {"chunks": 1}, inputs))
+
+
+@pytest.mark.parametrize("what", TERNARY)
+@pytest.mark.parametrize("hidden", [256, 1024])
+def test_of_a_ternary_model(what: str, hidden: int, registry: Registry, tmp_path: Path) -> None:
+    pytest.importorskip("gguf")
+    shape = Shape(hidden=hidden, intermediate=4 * hidden, heads=4, kv_heads=2)
+    source = tmp_path / "model"
+    if what == "packed":
+        packed(source, "bitlinear", shape)
+    else:
+        master(source, shape)
+    check(*measure(registry, TERNARY[what], source, tmp_path / "step"))
