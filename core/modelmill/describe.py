@@ -66,6 +66,7 @@ def describe(plan: Plan, planned: PlannedTarget, build: Build, files: Mapping[st
 def evidence(plan: Plan, planned: PlannedTarget) -> Evidence:
     """What SBOM and provenance say beyond the manifest; all of it is in the steps' keys."""
     steps = [plan.steps[key] for key in plan.behind(planned.key)]
+    pickle = str(planned.source.facts.details.get("pickle", ""))
     target = {key: value for key, value in encode(planned.target).items() if key not in ("name", "default")}
     builders, packages = {}, {}
     for step in steps:
@@ -85,6 +86,7 @@ def evidence(plan: Plan, planned: PlannedTarget) -> Evidence:
         builders=tuple(builders[name] for name in sorted(builders)),
         packages=tuple(packages[name] for name in sorted(packages)),
         model_class=planned.source.facts.architecture,
+        properties={"modelmill:pickle": pickle} if pickle else {},
         toolchains={step.key: step.components["toolchain"] for step in steps if "toolchain" in step.components},
     )
 

@@ -139,7 +139,7 @@ def _format(path: Path, folder: Path, registry: Registry, artifact: manifest.Man
     """The format that an artifact's manifest names; else the one that says that this is it."""
     if artifact is not None:
         return registry.formats[artifact.format]
-    found = [offer for offer in registry.formats.all() if offer.record.detect(folder)]
+    found = [offer for offer in registry.formats.all() if not offer.record.pickles and offer.record.detect(folder)]
     if len(found) == 1:
         return found[0]
     if found:

@@ -230,6 +230,7 @@ class Format:
     ConvertError for a folder that is not sound. `facts` reads headers only. `artifact_path` names a result's
     file in an artifact, given its path in the step's result, the project's name and the scheme. `usage` is
     one shell command that runs an artifact, with `{path}` for its folder and `{file}` for its first file.
+    `pickles` says that its weights are Python pickles: only a source that allows them is asked whether it is one.
     """
 
     name: str
@@ -240,6 +241,7 @@ class Format:
     tensors: Callable[[Path], Iterator[TensorData]] | None = None
     artifact_path: Callable[[str, str, str], str] = lambda path, name, scheme: path  # noqa: ARG005
     usage: str = ""
+    pickles: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -385,7 +387,7 @@ class PullJob(Generic[Options]):
     """A published release to fetch an artifact of.
 
     `target` or `profile` names what to take; with neither, `hardware` (this machine, in a profile's fields)
-    decides. `output` does not exist yet and appears whole or not at all. `scratch` outlives a failed pull,
+    decides, and is there. `output` does not exist yet and appears whole or not at all. `scratch` outlives a failed pull,
     so that the next one resumes. `verify(folder, target)` raises for a release folder (index, signatures and
     that one target) that is not to be trusted; it is called before `output` appears.
     """

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from modelmill import Job, create
-from modelmill.checkpoint import file_sizes, find_tensors
+from modelmill.checkpoint import file_sizes
 
 READS = (
     "config.json",
@@ -28,8 +28,7 @@ _CHUNK = 1 << 20
 
 
 def carry(job: Job[Any], but: Iterable[str] = ()) -> None:
-    """Have the source's files, but these, in the result too. ConvertError for a checkpoint that is not whole."""
-    find_tensors(job.source)
+    """Have the source's files, but these, in the result too."""
     left = set(but)
     for path in file_sizes(job.source):
         if path not in left:

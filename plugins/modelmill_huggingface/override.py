@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from modelmill import Converter, ConvertError, Estimate, Facts, Format, Input, Job, Outlook, Refusal, create
-from modelmill.checkpoint import check_chat_template, file_sizes, read_object, read_text
+from modelmill.checkpoint import check_chat_template, file_sizes, find_tensors, read_object, read_text
 from modelmill_huggingface import carry
 
 SCHEMES = ("F32", "F16", "BF16")
@@ -121,6 +121,7 @@ def _set_template(job: Job[NoOptions]) -> None:
     config = read_object(job.source / TOKENIZER) if (job.source / TOKENIZER).is_file() else {}
     # Whoever reads the entry in the settings and not the file, as older runtimes do, must find the same template.
     is_in_config = "chat_template" in config
+    find_tensors(job.source)
     carry.carry(job, but=(TEMPLATE, TOKENIZER) if is_in_config else (TEMPLATE,))
     carry.copy(job, given, TEMPLATE)
     if is_in_config:
@@ -131,6 +132,7 @@ def _set_template(job: Job[NoOptions]) -> None:
 def _set_generation(job: Job[NoOptions]) -> None:
     given = _one_file(job.inputs["generation_config"], "generation config")
     generation_facts(job.inputs["generation_config"])
+    find_tensors(job.source)
     carry.carry(job, but=(GENERATION,))
     carry.copy(job, given, GENERATION)
 

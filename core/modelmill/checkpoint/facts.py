@@ -15,22 +15,25 @@ from modelmill.errors import ConvertError
 from modelmill.types import Facts, Tensor
 
 
-def facts(folder: Path, tokenizer: Tokenizer | None = None) -> Facts:
+def facts(folder: Path, tokenizer: Tokenizer | None = None, tensors: tuple[Tensor, ...] | None = None) -> Facts:
     """What is known of a checkpoint without its weights. ConvertError for a folder that is not sound.
 
     `scheme` is the dtype of most bytes. `quantization` is set for a checkpoint that says of itself that it is
     quantized. `details["tokenizer"]` is the tokenizer's summary, None where the folder has no tokenizer;
     `details["card"]` is the front matter of the model card, `details["generation"]` is generation_config.json.
-    `tokenizer` is the folder's own where it was read already, which takes longer than all the rest.
+    `tokenizer` is the folder's own where it was read already, which takes longer than all the rest; `tensors` are
+    those of a folder whose weights are in files of another kind than safetensors.
     """
     config = read_object(folder / "config.json")
     if "auto_map" in config:
         raise ConvertError(
-            "config.json: auto_map asks for Python code of the checkpoint's own, which is never run; "
-            "use a checkpoint whose architecture transformers has itself"
+            "config.json: auto_map asks for Python code of the checkpoint's own, which is never run; use a checkpoint "
+            "whose architecture transformers has itself, and where it has this one by now, as Phi-3's, take auto_map "
+            "out of config.json"
         )
-    placed = find_tensors(folder)
-    tensors = tuple(sorted((at.entry.tensor for at in placed.values()), key=lambda tensor: tensor.name))
+    if tensors is None:
+        placed = find_tensors(folder)
+        tensors = tuple(sorted((at.entry.tensor for at in placed.values()), key=lambda tensor: tensor.name))
     architectures = config.get("architectures")
     architecture = architectures[0] if isinstance(architectures, list) and architectures else None
     quantized = config.get("quantization_config")

@@ -73,7 +73,8 @@ def _no_weights(folder: Path) -> str:
             if is_pickle(path):
                 return (
                     f"{path.name}: is a Python pickle, which can run any code when it is loaded, and the only "
-                    "weights here; use the checkpoint's safetensors files"
+                    'weights here; use the checkpoint\'s safetensors files, or say `pickle = "weights-only"` in the '
+                    "source"
                 )
     return f"there is no {SINGLE} and no {INDEX} in the checkpoint"
 

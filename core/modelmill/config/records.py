@@ -32,6 +32,8 @@ class SourceTable:
     """Patterns (`*` matches any characters, `/` too) of the files to take; without any, a checkpoint's own."""
     exclude: tuple[str, ...] = ()
     """Patterns of files to leave out."""
+    pickle: Literal["refuse", "weights-only"] = "refuse"
+    """`weights-only` takes weights that are pickles (`pytorch_model.bin`), where they hold tensors and nothing else."""
 
 
 COMPOSED = {"adapter": "peft-adapter", "chat_template": "chat-template", "generation_config": "generation-config"}

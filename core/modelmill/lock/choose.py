@@ -15,6 +15,9 @@ _OTHERS = (
 )  # fmt: skip
 """Weights of other frameworks, training state, and code: no step reads them."""
 _SHARD = re.compile(r"-\d{5}-of-\d{5}\.gguf$")
+_TORCH = "pytorch_model*.bin"
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+_WEIGHTS = (".safetensors", ".gguf", ".onnx")
 _SHOWN = 8
 
 
@@ -26,7 +29,9 @@ def choose(name: str, table: SourceTable, resolution: Resolution) -> tuple[Sourc
     if table.include:
         files = tuple(file for file in files if _matches(file.path, table.include))
     elif resolution.mixed:
-        files = _own(files)
+        files = _own(files, pickles=table.pickle != "refuse")
+        if table.pickle == "refuse":
+            _refuse_pickles(name, resolution.files)
     files = tuple(file for file in files if not _matches(file.path, table.exclude))
     if not files:
         what = f"matches {', '.join(table.include)}" if table.include else "is a model's"
@@ -36,12 +41,29 @@ def choose(name: str, table: SourceTable, resolution: Resolution) -> tuple[Sourc
     return files
 
 
-def _own(files: Iterable[SourceFile]) -> tuple[SourceFile, ...]:
-    """A checkpoint's own: the top folder without other frameworks' weights, and GGUF only where that is all."""
-    top = tuple(file for file in files if "/" not in file.path and not file.path.endswith(_OTHERS))
+def _own(files: Iterable[SourceFile], *, pickles: bool) -> tuple[SourceFile, ...]:
+    """A checkpoint's own: the top folder without other frameworks' weights, and GGUF only where that is all.
+
+    Torch files count where build.toml allows them and there are no others.
+    """
+    whole = tuple(file for file in files if "/" not in file.path)
+    top = tuple(file for file in whole if not file.path.endswith(_OTHERS))
     if any(file.path.endswith(".safetensors") for file in top):
         return tuple(file for file in top if not file.path.endswith(".gguf"))
-    return top
+    torch = tuple(file for file in whole if pickles and fnmatchcase(file.path, _TORCH))
+    return (*(file for file in top if not torch or not file.path.endswith(".gguf")), *torch)
+
+
+def _refuse_pickles(name: str, files: Iterable[SourceFile]) -> None:
+    """By what they are called: fetching them only to see that they are what they say would cost gigabytes."""
+    top = [file.path for file in files if "/" not in file.path]
+    pickles = [path for path in top if path.endswith(_PICKLES)]
+    if pickles and not any(path.endswith(_WEIGHTS) for path in top):
+        raise SourceError(
+            f"source {name!r}: its only weights are Python pickles ({pickles[0]}), which can run any code when they "
+            'are loaded; use a checkpoint with safetensors files, or say `pickle = "weights-only"` in '
+            f"[source.{name}]"
+        )
 
 
 def _refuse_several(name: str, files: Iterable[SourceFile]) -> None:

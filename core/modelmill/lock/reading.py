@@ -57,6 +57,7 @@ def _key(locked: LockedSource, table: SourceTable, registry: Registry, store: St
         "format": table.format,
         "owners": {module: package_digest(module, store.index) for module in sorted(modules)},
         "licence": table.license,
+        "pickle": table.pickle,
     }
     return canonical.sha256({**said, "peeked": True} if peeked else said)
 
@@ -80,9 +81,18 @@ def _read(place: Origin, folder: Path, registry: Registry) -> Facts:
 
 
 def _detect(place: Origin, folder: Path, registry: Registry) -> Offer[Format]:
+    is_allowed = place.table.pickle != "refuse"
     if place.table.format is not None:
-        return registry.formats[place.table.format]
-    found = [offer for offer in registry.formats.all() if offer.record.detect(folder)]
+        offer = registry.formats[place.table.format]
+        if offer.record.pickles and not is_allowed:
+            raise ConfigError(
+                f"its weights are Python pickles, which can run any code when they are loaded; say "
+                f'`pickle = "weights-only"` in [source.{place.name}] to take what holds tensors alone'
+            )
+        return offer
+    offers = tuple(registry.formats.all())
+    found = [offer for offer in offers if is_allowed and offer.record.pickles and offer.record.detect(folder)]
+    found = found or [offer for offer in offers if not offer.record.pickles and offer.record.detect(folder)]
     if len(found) == 1:
         return found[0]
     known = ", ".join(registry.formats)

@@ -1,7 +1,11 @@
 """What tests of composition put into a checkpoint: adapters without peft, and the files that override."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,3 +45,24 @@ def write_adapter(folder: Path, tensors: Mapping[str, tuple[str, tuple[int, ...]
     (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", **config}))
     (folder / "adapter_model.safetensors").write_bytes(safetensors(tensors))
     return folder
+
+
+@dataclass(frozen=True)
+class Mill:
+    """A folder with a build file and a store of its own."""
+
+    folder: Path
+
+    def run(self, build: str, *arguments: str) -> Any:
+        """What a command says in JSON, or the sentence that it ends with."""
+        (self.folder / "build.toml").write_text(build)
+        done = subprocess.run(
+            [sys.executable, "-m", "modelmill", *arguments],
+            cwd=self.folder,
+            env={**os.environ, "MODELMILL_STORE": str(self.folder / "store")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return done.stderr if done.returncode else json.loads(done.stdout)
