@@ -2,9 +2,7 @@ import re
 import shlex
 import subprocess
 import sys
-import sysconfig
 import tomllib
-import venv
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -189,57 +187,9 @@ def test_every_link_into_the_repository_leads_somewhere(path: Path) -> None:
     assert [link for link in targets if link and not (ROOT / path.parent / link).exists()] == []
 
 
-@pytest.fixture(scope="module")
-def tutorial(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The folder in which every command of the plugin tutorial was run, and what they said."""
-    page = Path("docs/tutorial/first-plugin.md")
-    tmp_path = tmp_path_factory.mktemp("tutorial")
-    python = interpreter(tmp_path / "venv")
-    build_file, script = next(blocks(page, "toml")), next(blocks(page, "python"))
-    (tmp_path / "build.toml").write_text(build_file)
-    (tmp_path / "make_model.py").write_text(script)
-    return tmp_path, "".join(follow(line, python, tmp_path) for line in shell_lines(page))
-
-
-def test_the_tutorial_of_the_first_plugin_ends_with_an_artifact(tutorial: tuple[Path, str]) -> None:
-    folder, told = tutorial
-    assert "converters: huggingface-to-onefile" in told
-    assert " tests collected" in told
-    assert "release tiny 1.0.0: good" in told
-    for target in ("by-name", "by-size"):
-        assert (folder / "dist/tiny/1.0.0" / target / "model.onefile").is_file()
-
-
-def test_what_is_signed_as_shown_passes_the_program_that_the_readme_shows(tutorial: tuple[Path, str]) -> None:
-    folder, _ = tutorial
-    python = folder / "venv/bin/python"
-    page = Path("docs/how-to/sign-and-verify.md")
-    follow(next(shell_lines(page)), python, folder)
-    sign = next(text for text in blocks(page, "toml") if "[sign]" in text).partition("[sign]")[2]
-    with (folder / "build.toml").open("a") as file:
-        file.write(f"\n[sign]{sign}")
-    follow("modelmill build", python, folder)
-    (folder / "model").symlink_to(folder / "dist/tiny/1.0.0")
-    (folder / "release.pub").symlink_to(folder / "keys/release.pub")
-    (folder / "read.py").write_text(next(blocks(Path("README.md"), "python")))
-    assert follow("python read.py", python, folder) == "[('by-name', 'onefile'), ('by-size', 'onefile')]\n"
-
-
-def interpreter(folder: Path) -> Path:
-    """A virtual environment that sees all that this one has."""
-    venv.create(folder, with_pip=False, symlinks=True)
-    site = folder / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
-    (site / "outer.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
-    return folder / "bin/python"
-
-
 def follow(line: str, python: Path, folder: Path) -> str:
-    """Run one command line of a tutorial with this interpreter, without fetching anything; return what it said."""
+    """Run one command line of a page with this interpreter; return what it said."""
     program, *words = shlex.split(line)
-    if program == "pip":
-        words = [*words, "--quiet", "--no-deps", "--no-build-isolation"]
-    if program == "pytest":  # running them is the business of the scaffold's own tests
-        words = [*words, "-p", "no:cacheprovider", "--collect-only"]
     command = [str(python), *words] if program == "python" else [str(python), "-m", program, *words]
     environment = {
         "PATH": "/usr/bin:/bin",
