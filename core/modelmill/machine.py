@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from modelmill.cgroup import memory_limit
+
 _MIB = 1024 * 1024
 _FAMILIES = {"Linux": "linux", "Darwin": "macos", "Windows": "windows"}
 _ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
@@ -86,12 +88,12 @@ def _processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, Any]:
 
 
 def _memory() -> int | None:
-    """MiB, as the control group allows."""
+    """MiB, as the control groups allow."""
     if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
         return None
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    limit = _text(Path("/sys/fs/cgroup/memory.max"))
-    return (min(total, int(limit)) if limit is not None and limit.isdigit() else total) // _MIB
+    limit = memory_limit()
+    return (total if limit is None else min(total, limit)) // _MIB
 
 
 def _nvidia() -> dict[str, Any]:

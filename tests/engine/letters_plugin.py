@@ -56,6 +56,7 @@ class Options:
     ] = "none"
     repeat: int = 1
     megabytes: int = 0
+    memory: int = 30
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,11 @@ def infer_spelling(outlook: Outlook[Options]) -> Facts | Refusal:
 
 def estimate(outlook: Outlook[Any], facts: Facts) -> Estimate:
     del facts
-    return Estimate(bytes_out=19 + (getattr(outlook.options, "megabytes", 0) << 20), peak_memory=30 << 20, seconds=0.1)
+    return Estimate(
+        bytes_out=19 + (getattr(outlook.options, "megabytes", 0) << 20),
+        peak_memory=getattr(outlook.options, "memory", 30) << 20,
+        seconds=0.1,
+    )
 
 
 def facts_of(folder: Path) -> Facts:

@@ -1,9 +1,9 @@
-"""What this machine has for steps: cores and memory, as its cgroup allows."""
+"""What this machine has for steps: cores and memory, as its control groups allow."""
 
 import os
-from pathlib import Path
 
-_CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+from modelmill.cgroup import memory_limit
+
 _RESERVED = 0.9
 """The share of the memory that steps may have: the engine, the page cache and everybody else need some too."""
 
@@ -18,11 +18,5 @@ def cores() -> int:
 def memory() -> int:
     """Bytes of memory that steps may have together."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for name in _CGROUP_LIMITS:
-        try:
-            text = Path(name).read_text().strip()
-        except OSError:
-            continue
-        if text.isdigit():
-            total = min(total, int(text))
-    return int(total * _RESERVED)
+    limit = memory_limit()
+    return int((total if limit is None else min(total, limit)) * _RESERVED)
