@@ -10,9 +10,17 @@ from modelmill_onnx.options import Algorithm, QuantizeOptions
 BITS = {"int4": 4, "int8": 8}
 
 
-def algorithm_for(options: QuantizeOptions, inputs: Container[str]) -> Algorithm:
-    """The algorithm that is named, or the best that what is given allows."""
-    return options.algorithm or ("gptq" if "calibration" in inputs else "mse")
+def algorithm_for(options: QuantizeOptions, scheme: str, inputs: Container[str], dtype: str) -> Algorithm:
+    """The algorithm that is named, or the best that what is given allows. `dtype` is the source's scheme.
+
+    At eight bits there is nothing to win by looking at activations, and a model in fp16 is for a device that is not
+    here to run it.
+    """
+    if options.algorithm:
+        return options.algorithm
+    if "calibration" in inputs:
+        return "gptq"
+    return "importance" if scheme == "int4" and dtype == "fp32" else "mse"
 
 
 def recipe_for(scheme: str, own: Recipe | None) -> Recipe:

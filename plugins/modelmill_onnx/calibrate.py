@@ -1,4 +1,4 @@
-"""What a calibration text does to a model: the Hessian of every activation that a matrix is applied to."""
+"""What tokens do to a model: mean squares, or the Hessian, of every activation that a matrix is applied to."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,7 +16,10 @@ from modelmill_onnx.blocks import Array
 CHUNK: Final = 512
 """Tokens of the text that go through the model at a time."""
 BUDGET: Final = 2 * 1024**3
-"""Bytes of Hessians that are gathered in one pass over the text; a constant, so that no byte depends on it."""
+"""Bytes that are gathered in one pass over the tokens; a constant, so that no byte depends on it."""
+_GOLDEN: Final = 2654435769
+_TURN: Final = 2**32
+"""The golden ratio as a share of 2^32: its multiples fall evenly and in no order."""
 _FOLDER: Final = "session.model_external_initializers_file_folder_path"
 
 
@@ -45,6 +48,32 @@ def read_tokens(folder: Path, model: Path, chunks: int) -> list[Array]:
     return [np.array([ids[start : start + size]], np.int64) for start in starts]
 
 
+def made_up_tokens(model: Path) -> list[Array]:
+    """One piece of tokens for who has no text: the vocabulary, gone through in even steps of the golden ratio.
+
+    Which channels of an activation are large is the model's own doing, and hardly depends on the text.
+    """
+    config = json.loads((model / "genai_config.json").read_text())["model"]
+    size = min(CHUNK, config["context_length"])
+    return [np.array([[number * _GOLDEN % _TURN * config["vocab_size"] // _TURN for number in range(size)]], np.int64)]
+
+
+def mean_squares(
+    model: onnx.ModelProto, folder: Path, widths: Mapping[str, int], chunks: list[Array]
+) -> dict[str, Array]:
+    """The mean square of each channel, float32 [K], of every named activation of width K, over the chunks."""
+    found: dict[str, Array] = {}
+    for names in _passes({name: 4 * CHUNK * width for name, width in widths.items()}):
+        session = _session(model, folder, names)
+        sums = {name: np.zeros(widths[name], np.float64) for name in names}
+        for chunk in chunks:
+            for name, value in zip(names, session.run(names, feeds(session, folder, chunk)), strict=True):
+                rows = np.asarray(value, np.float64).reshape(-1, widths[name])
+                sums[name] += (rows * rows).mean(0)
+        found.update({name: (total / len(chunks)).astype(np.float32) for name, total in sums.items()})
+    return found
+
+
 def hessians(
     model: onnx.ModelProto, folder: Path, widths: Mapping[str, int], chunks: list[Array]
 ) -> Iterator[tuple[str, Array]]:
@@ -53,7 +82,7 @@ def hessians(
     In the order of `widths`, as many at a time as BUDGET holds.
     """
     torch.set_num_threads(1)
-    for names in _passes(widths):
+    for names in _passes({name: 8 * width * width for name, width in widths.items()}):
         session = _session(model, folder, names)
         sums = {name: torch.zeros(widths[name], widths[name], dtype=torch.float64) for name in names}
         for chunk in chunks:
@@ -65,11 +94,11 @@ def hessians(
             yield name, sums.pop(name).numpy()
 
 
-def _passes(widths: Mapping[str, int]) -> Iterator[list[str]]:
+def _passes(sizes: Mapping[str, int]) -> Iterator[list[str]]:
+    """Names in order, as many at a time as BUDGET holds of these sizes."""
     names: list[str] = []
     held = 0
-    for name, width in widths.items():
-        size = 8 * width * width
+    for name, size in sizes.items():
         if names and held + size > BUDGET:
             yield names
             names, held = [], 0

@@ -106,7 +106,7 @@ def check_structure(folder: Path) -> tuple[str, ...]:
         for weight in graph.weights:
             _check_place(folder, name, weight)
     for path in sorted(folder.glob("*.json")):
-        _read_json(path)
+        _parsed(path)
     config = _genai_config(folder)
     if config is not None:
         _check_genai(folder, config, graphs)
@@ -140,16 +140,20 @@ def _genai_config(folder: Path) -> dict[str, Any] | None:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
+    content = _parsed(path)
+    if not isinstance(content, dict):
+        raise ConvertError(f"{path.name}: holds {type(content).__name__}, not an object")
+    return content
+
+
+def _parsed(path: Path) -> Any:
     size = path.stat().st_size
     if size > _JSON_LIMIT:
         raise ConvertError(f"{path.name}: {size:,} bytes are more than the {_JSON_LIMIT:,} that are read of it")
     try:
-        content = json.loads(path.read_bytes())
+        return json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise ConvertError(f"{path.name}: is not JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise ConvertError(f"{path.name}: holds {type(content).__name__}, not an object")
-    return content
 
 
 def _check_genai(folder: Path, config: dict[str, Any], graphs: dict[str, Graph]) -> None:

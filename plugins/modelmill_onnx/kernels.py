@@ -7,6 +7,8 @@ import numpy as np
 from modelmill_onnx.blocks import NIBBLE, Array, Grid, Packed, by_rows
 from modelmill_onnx.search import search
 
+_TINY = 1e-30
+_LEAST = 1e-4
 Kernel = Callable[[Array, Grid], Packed]
 """A weight [K, N] → its blocks."""
 
@@ -66,3 +68,16 @@ def mse(weight: Array, grid: Grid) -> Packed:
     search had won; here the zero point is an integer from the start and the scale is refitted to it.
     """
     return by_rows(weight, grid, lambda blocks, grid: search(blocks, np.ones((), np.float32), grid))
+
+
+def weighted(weight: Array, mean_square: Array, grid: Grid) -> Packed:
+    """As `mse`, each squared error at the price of its activation: `mean_square` [K] of what it is multiplied with.
+
+    The sum over a block is then the expected squared error of the block's product, but for what the errors of
+    different channels have in common, which takes `gptq`.
+    """
+    blocks = grid.blocks(len(mean_square))
+    price = np.pad(mean_square / max(mean_square.mean(), _TINY), (0, blocks * grid.block_size - len(mean_square)))
+    # A channel that stayed silent still counts a little: other text may wake it.
+    price = np.maximum(price, _LEAST).astype(np.float32).reshape(blocks, grid.block_size)
+    return by_rows(weight, grid, lambda rows, grid: search(rows, np.tile(price, (len(rows) // blocks, 1)), grid))

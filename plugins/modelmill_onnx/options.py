@@ -5,7 +5,7 @@ from typing import Literal
 
 from modelmill.recipe import Recipe
 
-Algorithm = Literal["rtn", "mse", "hqq", "k_quant", "gptq"]
+Algorithm = Literal["rtn", "mse", "hqq", "k_quant", "importance", "gptq"]
 Provider = Literal["cpu", "cuda", "dml", "webgpu"]
 Layout = Literal["genai", "foundry-local"]
 BlockSize = Literal[16, 32, 64, 128, 256]
@@ -42,10 +42,11 @@ class BuildInt4Options(BuildOptions):
 class QuantizeOptions:
     """How the matrices of a graph become integers.
 
-    `algorithm` is `gptq` where a calibration text is given and `mse` where none is, unless it is named. `recipe`
+    `algorithm`, unless it is named, is `gptq` where a calibration text is given; where none is, `importance` for
+    int4, and `mse` for int8 and for models in fp16. `recipe`
     says which matrix gets `int4`, which `int8` and which stays; its rules go before the scheme's own. `symmetric`
     leaves the zero points out. `accuracy_level` is MatMulNBits' own attribute: 4 computes with int8 activations, 0
-    leaves it to the runtime. `calibration_chunks` pieces of 512 tokens are what `gptq` reads of the text.
+    leaves it to the runtime. `calibration_chunks` pieces of 512 tokens are what is read of the text.
     """
 
     algorithm: Algorithm | None = None

@@ -133,13 +133,13 @@ def infer_quantize(outlook: Outlook[QuantizeOptions]) -> Facts | Refusal:
     if options.symmetric and options.algorithm in ("k_quant", "hqq"):
         return Refusal(
             reason=f"{options.algorithm} finds a zero point for every block: use symmetric = false, or the algorithm "
-            "mse, rtn or gptq"
+            "importance, mse, rtn or gptq"
         )
-    algorithm = algorithm_for(options, outlook.inputs)
+    algorithm = algorithm_for(options, scheme, outlook.inputs, facts.scheme or "")
     if algorithm == "gptq" and "calibration" not in outlook.inputs:
         return Refusal(
             reason="gptq needs a calibration text: name a source of text in `inputs = { calibration = … }`, or use "
-            "the algorithm mse"
+            "the algorithm importance"
         )
     if options.calibration_chunks < 1:
         return Refusal(reason=f"calibration_chunks must be at least 1, not {options.calibration_chunks}")
@@ -156,12 +156,13 @@ def estimate_quantize(outlook: Outlook[QuantizeOptions], facts: Facts) -> Estima
     """Bytes as if the scheme's own type held every matrix; time as measured for SmolLM2."""
     values = facts.details["onnx"]
     options = outlook.options
-    algorithm = algorithm_for(options, outlook.inputs)
+    algorithm = algorithm_for(options, facts.scheme or "", outlook.inputs, outlook.facts.scheme or "")
     bits = BITS[facts.scheme or "int8"]
     quantized = values["matrices"] + values["tables"]
     per_value = _bytes_per_value(bits, options.block_size, symmetric=options.symmetric)
-    per_second = {"rtn": 4e7, "mse": 3e6, "hqq": 6e6, "k_quant": 4e6, "gptq": 1.5e6}[algorithm]
-    tokens = 512 * options.calibration_chunks if algorithm == "gptq" else 0
+    per_second = {"rtn": 4e7, "mse": 8e6, "hqq": 6e6, "k_quant": 4e6, "importance": 7e6, "gptq": 3e6}[algorithm]
+    tokens = 512 * options.calibration_chunks if "calibration" in outlook.inputs else 512
+    tokens = tokens if algorithm in ("gptq", "importance") else 0
     return Estimate(
         bytes_out=int(quantized * per_value) + 4 * values["rest"] + values["beside"],
         peak_memory=_QUANTIZER + 7 * values["largest"] + (2048 * _MIB if tokens else 0),

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -94,14 +95,18 @@ def _tasks(job: Job[QuantizeOptions], model: onnx.ModelProto) -> dict[str, Task]
 
 def _packed(job: Job[QuantizeOptions], model: onnx.ModelProto, tasks: list[Task]) -> Iterator[Packed]:
     """The quantized matrices in the order of the tasks, as many at work as there are threads."""
-    algorithm = algorithm_for(job.options, job.inputs)
+    halves = any(task.matrix.dtype == "float16" for task in tasks)
+    algorithm = algorithm_for(job.options, job.scheme, job.inputs, "fp16" if halves else "fp32")
     done = _by_gptq(job, model, tasks) if algorithm == "gptq" else {}
+    prices = _prices(job, model, tasks) if algorithm == "importance" else {}
     kernel = KERNELS.get(algorithm, kernels.mse)
     waiting: list[Future[Packed]] = []
     with ThreadPoolExecutor(job.limits.threads, initializer=_one_thread) as pool:
         for task in tasks:
             ready = done.pop(task.tensor.name, None)
-            waiting.append(pool.submit(_ready, ready) if ready else pool.submit(_work, job, kernel, task))
+            price = prices.get(task.tensor.name)
+            own = kernel if price is None else partial(_weighted, price)
+            waiting.append(pool.submit(_ready, ready) if ready else pool.submit(_work, job, own, task))
             if len(waiting) > job.limits.threads:
                 yield waiting.pop(0).result()
         for future in waiting:
@@ -123,15 +128,37 @@ def _work(job: Job[QuantizeOptions], kernel: kernels.Kernel, task: Task) -> Pack
     return kernel(_oriented(job, task), task.grid)
 
 
+def _weighted(price: Array, weight: Array, grid: Grid) -> Packed:
+    return kernels.weighted(weight, price, grid)
+
+
+def _users(tasks: list[Task]) -> dict[str, list[Task]]:
+    """Who multiplies each activation; a table that is only looked up has none."""
+    users: dict[str, list[Task]] = {}
+    for task in tasks:
+        for activation in task.matrix.activations[:1]:
+            users.setdefault(activation, []).append(task)
+    return users
+
+
+def _prices(job: Job[QuantizeOptions], model: onnx.ModelProto, tasks: list[Task]) -> dict[str, Array]:
+    """The mean squares that each matrix is multiplied with, from the calibration text or from made-up tokens."""
+    from modelmill_onnx.calibrate import made_up_tokens, mean_squares, read_tokens
+
+    users = _users(tasks)
+    widths = {activation: found[0].matrix.width for activation, found in users.items()}
+    text = job.inputs.get("calibration")
+    chunks = read_tokens(text, job.source, job.options.calibration_chunks) if text else made_up_tokens(job.source)
+    found = mean_squares(model, job.source, widths, chunks)
+    return {task.tensor.name: found[activation] for activation, tasks in users.items() for task in tasks}
+
+
 def _by_gptq(job: Job[QuantizeOptions], model: onnx.ModelProto, tasks: list[Task]) -> dict[str, Packed]:
     """What GPTQ makes of every matrix that is multiplied with; a table that is only looked up has no activations."""
     from modelmill_onnx.calibrate import hessians, read_tokens
     from modelmill_onnx.gptq import gptq
 
-    users: dict[str, list[Task]] = {}
-    for task in tasks:
-        for activation in task.matrix.activations[:1]:
-            users.setdefault(activation, []).append(task)
+    users = _users(tasks)
     widths = {activation: found[0].matrix.width for activation, found in users.items()}
     chunks = read_tokens(job.inputs["calibration"], job.source, job.options.calibration_chunks)
     done = {}

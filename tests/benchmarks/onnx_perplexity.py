@@ -2,7 +2,7 @@
 
     python tests/benchmarks/onnx_perplexity.py CHECKPOINT [--only rtn mse gptq …] [--chunks 6] [--scratch FOLDER]
 
-The text is CPython's own `pydoc_data.topics`, in chunks of 512 tokens, each scored on its second half. GPTQ's
+The text is CPython's own `pydoc_data.topics`, in chunks of 512 tokens, each scored on its second half. The
 calibration text is the docstrings of the standard library's modules, which share no page with it.
 """
 
@@ -10,6 +10,7 @@ import argparse
 import ast
 import math
 import pydoc_data.topics
+import shutil
 import sys
 import sysconfig
 import tempfile
@@ -28,14 +29,19 @@ WAYS: dict[str, dict[str, Any]] = {
     "rtn": {"algorithm": "rtn"},
     "k_quant": {"algorithm": "k_quant"},
     "hqq": {"algorithm": "hqq"},
+    "importance-symmetric": {"algorithm": "importance", "symmetric": True},
+    "importance": {"algorithm": "importance"},
+    "importance-text-symmetric": {"algorithm": "importance", "symmetric": True, "text": True},
+    "importance-text": {"algorithm": "importance", "text": True},
+    "importance-64-head-int8": {"algorithm": "importance", "recipe": HEAD, "block_size": 64},
     "mse-symmetric": {"algorithm": "mse", "symmetric": True},
     "mse": {"algorithm": "mse"},
     "mse-head-int8": {"algorithm": "mse", "recipe": HEAD},
     "rtn-head-int8": {"algorithm": "rtn", "recipe": HEAD},
     "rtn-64-head-int8": {"algorithm": "rtn", "recipe": HEAD, "block_size": 64},
-    "gptq-symmetric": {"algorithm": "gptq", "symmetric": True},
-    "gptq": {"algorithm": "gptq"},
-    "gptq-head-int8": {"algorithm": "gptq", "recipe": HEAD},
+    "gptq-symmetric": {"algorithm": "gptq", "symmetric": True, "text": True},
+    "gptq": {"algorithm": "gptq", "text": True},
+    "gptq-head-int8": {"algorithm": "gptq", "recipe": HEAD, "text": True},
 }
 
 
@@ -57,10 +63,14 @@ def main() -> None:
             if way == "int4-builder":
                 made = build(arguments.checkpoint.resolve(), scratch / way, way, threads=2)
             elif way != "fp32":
-                inputs = {"calibration": calibration, "calibration_chunks": arguments.calibration_chunks}
-                made = quantize(source, scratch / way, threads=2, **inputs, **WAYS[way])
-            size = (made / "model.onnx.data").stat().st_size
-            print(f"{way:>18} {size:12,} bytes  perplexity {perplexity(made, ids):8.3f}", flush=True)
+                options = dict(WAYS[way])
+                if options.pop("text", False):
+                    options |= {"calibration": calibration, "calibration_chunks": arguments.calibration_chunks}
+                made = quantize(source, scratch / way, threads=2, **options)
+            size = sum(path.stat().st_size for path in made.iterdir())
+            print(f"{way:>26} {size:12,} bytes  perplexity {perplexity(made, ids):8.3f}", flush=True)
+            if way != "fp32":
+                shutil.rmtree(made)
 
 
 def docstrings(folder: Path) -> Path:

@@ -40,7 +40,7 @@ def test_builder_leaves_no_trace_of_where_it_is_installed(built: Path, tmp_path:
         assert not any(str(place).encode() in text for text in texts if len(str(place)) > len("/root"))
 
 
-@pytest.mark.parametrize("algorithm", ["rtn", "mse", "hqq", "k_quant", "gptq"])
+@pytest.mark.parametrize("algorithm", ["rtn", "mse", "hqq", "k_quant", "importance", "gptq"])
 def test_quantizer_gives_the_same_bytes_with_other_threads(tmp_path: Path, built: Path, algorithm: str) -> None:
     text = tmp_path / "text"
     text.mkdir()

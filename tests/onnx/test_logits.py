@@ -59,7 +59,7 @@ def test_int8_stays_near_the_source_on_every_grid(
     assert 0 < np.abs(found - wanted).max() < 0.05 * np.abs(wanted).max()
 
 
-@pytest.mark.parametrize("algorithm", ["rtn", "mse", "hqq", "k_quant", "gptq"])
+@pytest.mark.parametrize("algorithm", ["rtn", "mse", "hqq", "k_quant", "importance", "gptq"])
 @pytest.mark.parametrize("model", ["tied", "untied"])
 def test_every_algorithm_stays_near_the_source(
     tmp_path: Path, request: pytest.FixtureRequest, model: str, algorithm: str

@@ -1,9 +1,11 @@
-"""ONNX int4 of modelmill and of the bare model builder side by side: wall time and peak memory, a process each.
+"""ONNX int4 of modelmill, the bare model builder and Olive side by side: wall time and peak memory, a process each.
 
-    python tests/benchmarks/onnx.py CHECKPOINT [--rounds 3] [--threads 2] [--scratch FOLDER]
+    python tests/benchmarks/onnx_builder.py CHECKPOINT [--rounds 3] [--threads 2] [--olive FOLDER] [--scratch FOLDER]
 
 The rounds alternate, and the least time of each counts. `int4-builder` is like for like: its weights are checked to
 be the builder's, byte for byte. `int4` is the default recipe without a calibration text, both of its steps together.
+Olive's pins clash with everybody's: with `--olive` it runs in a virtual environment in that folder, which is made where
+it is missing (2 GB), and captures the graph with the model builder that it works with.
 """
 
 import argparse
@@ -14,6 +16,14 @@ import tempfile
 import time
 from pathlib import Path
 
+OLIVE = (
+    "torch==2.13.0",
+    "transformers==4.57.6",
+    "onnxruntime==1.31.1",
+    "onnxruntime-genai==0.14.1",
+    "olive-ai==0.13.0",
+    "requests",  # which Olive imports and does not require
+)
 OURS = """
 import sys
 from pathlib import Path
@@ -46,14 +56,18 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--olive", type=Path)
     parser.add_argument("--scratch", type=Path)
     arguments = parser.parse_args()
+    if arguments.olive is not None and not (arguments.olive / "bin/olive").exists():
+        subprocess.run([sys.executable, "-m", "venv", str(arguments.olive)], check=True)
+        subprocess.run([str(arguments.olive / "bin/python"), "-m", "pip", "install", "-q", *OLIVE], check=True)
     source = arguments.checkpoint.resolve()
     best: dict[str, tuple[float, int]] = {}
     with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
         for number in range(arguments.rounds):
             folder = Path(scratch) / str(number)
-            for name, command in commands(source, folder, arguments.threads).items():
+            for name, command in commands(source, folder, arguments).items():
                 seconds, memory = measure(command, arguments.threads)
                 best[name] = min(best.get(name, (seconds, memory)), (seconds, memory))
             data = "model.onnx.data"
@@ -66,21 +80,27 @@ def main() -> None:
         print(f"{name:>20} {seconds:8.1f} {seconds / reference:6.2f} {memory // 1024:8}")
 
 
-def commands(source: Path, folder: Path, threads: int) -> dict[str, list[str]]:
+def commands(source: Path, folder: Path, arguments: argparse.Namespace) -> dict[str, list[str]]:
     """What is measured, by name."""
     builder = ["-m", "onnxruntime_genai.models.builder", "-i", str(source), "-o", str(folder / "builder")]
     builder += ["-p", "int4", "-e", "cpu", "-c", str(folder / "cache")]
     ours = {
-        scheme: [sys.executable, "-c", OURS, str(source), str(folder / scheme), scheme, str(threads)]
+        scheme: [sys.executable, "-c", OURS, str(source), str(folder / scheme), scheme, str(arguments.threads)]
         for scheme in ("int4-builder", "int4")
     }
-    return {"model builder": [sys.executable, *builder], **ours}
+    found = {"model builder": [sys.executable, *builder], **ours}
+    if arguments.olive is not None:
+        captured = ["capture-onnx-graph", "-m", str(source), "--use_model_builder", "--precision", "int4"]
+        found["Olive"] = [str(arguments.olive / "bin/olive"), *captured, "-o", str(folder / "olive")]
+    return found
 
 
 def measure(command: list[str], threads: int) -> tuple[float, int]:
     """Seconds of wall time and KiB of memory at the peak."""
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    environment = os.environ | dict.fromkeys(names, str(threads)) | {"HF_HUB_OFFLINE": "1"}
+    environment = (
+        os.environ | dict.fromkeys(names, str(threads)) | {"HF_HUB_OFFLINE": "1", "OLIVE_DISABLE_TELEMETRY": "1"}
+    )
     start = time.perf_counter()
     told = subprocess.run(
         [sys.executable, "-c", MEASURED, *command], check=True, capture_output=True, text=True, env=environment

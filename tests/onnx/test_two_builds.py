@@ -1,0 +1,109 @@
+"""Whole builds of ONNX and MLX: the same bytes in another folder, with another store and other numbers of jobs."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelmill.testing.architectures import Shape
+from modelmill.testing.checkpoints import make_checkpoint
+
+BUILD = """
+[project]
+name = "tiny"
+version = "1.0.0"
+license = "Apache-2.0"
+
+[source.base]
+uri = "path:model"
+
+[defaults]
+source = "base"
+hardware = "x86-64-v3"
+format = "onnx"
+
+[target.full]
+scheme = "fp32"
+
+[target.int4]
+scheme = "int4"
+
+[target.int8]
+scheme = "int8"
+
+[target.builder]
+scheme = "int4-builder"
+
+[target.mlx]
+format = "mlx"
+scheme = "4bit"
+
+[target.mlx-mixed]
+format = "mlx"
+scheme = "mixed_3_6"
+options = { group_size = 32 }
+
+[sign]
+mode = "none"
+"""
+
+
+def modelmill(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    environment = {**os.environ, "MODELMILL_STORE": str(folder / "own store")}
+    command = [sys.executable, "-m", "modelmill", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def releases(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    root = tmp_path_factory.mktemp("two builds")
+    shape = Shape(hidden=128, intermediate=192, layers=2)
+    source = make_checkpoint(root / "source", "llama", shape=shape, config={"tie_word_embeddings": True})
+    found = []
+    for name, jobs in (("first", "1"), ("a second, elsewhere", "3")):
+        folder = root / name
+        shutil.copytree(source, folder / "model")
+        (folder / "build.toml").write_text(BUILD)
+        done = modelmill(folder, "build", "--jobs", jobs)
+        assert done.returncode == 0, done.stderr
+        found.append(folder / "dist" / "tiny" / "1.0.0")
+    return found[0], found[1]
+
+
+def test_two_builds_are_byte_identical(releases: tuple[Path, Path]) -> None:
+    first, second = releases
+    names = sorted(path.relative_to(first).as_posix() for path in first.rglob("*") if path.is_file())
+    assert names == sorted(path.relative_to(second).as_posix() for path in second.rglob("*") if path.is_file())
+    assert {"int4/model.onnx", "mlx-mixed/model.safetensors"} <= set(names)
+    assert [name for name in names if (first / name).read_bytes() != (second / name).read_bytes()] == []
+
+
+def test_diff_judges_the_tensors_of_onnx(releases: tuple[Path, Path]) -> None:
+    release, _ = releases
+    done = modelmill(release.parents[2], "diff", "--tensors", "--error", "--json", *_two(release, "full", "int4"))
+    assert done.returncode == 1, done.stderr
+    found: dict[str, Any] = {item["name"]: item for item in _tensors(json.loads(done.stdout))}
+    head = found["lm_head.MatMul.weight"]
+    assert (head["before"].split()[0], head["after"].split()[0]) == ("FLOAT", "int4-b32")
+    assert 0.01 < head["error"] < 0.2
+    assert "model.layers.0.input_layernorm.weight" not in found
+
+
+def _two(release: Path, *names: str) -> list[str]:
+    return [str(release / name) for name in names]
+
+
+def _tensors(content: Any) -> Any:
+    if isinstance(content, dict):
+        if "tensors" in content:
+            return content["tensors"]
+        content = list(content.values())
+    for item in content if isinstance(content, list) else []:
+        if (found := _tensors(item)) is not None:
+            return found
+    return None
