@@ -5,6 +5,7 @@ from gguf_conversions import (
     LINEAR_ROPE,
     LLAMA3_ROPE,
     LONG_ROPE,
+    PHI_4,
     YARN_ROPE,
     Case,
     comparable_fields,
@@ -42,6 +43,8 @@ CASES = (
     Case(architecture="llama", label="linear", config=LINEAR_ROPE),
     Case(architecture="qwen2", label="yarn", config=YARN_ROPE),
     Case(architecture="phi3", label="long", config=LONG_ROPE),
+    Case(architecture="phi3", label="four", config=PHI_4, tokenizer="phi-4"),
+    Case(architecture="llama", label="three", config=LLAMA3_ROPE, tokenizer="llama-3"),
     Case(architecture="smollm3", label="deep", layers=4),
     Case(architecture="qwen3", shards=3),
 )

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gguf_conversions import LINEAR_ROPE, LLAMA3_ROPE, LONG_ROPE, NASTY, TOPICS, YARN_ROPE, Case, convert
+from gguf_conversions import LINEAR_ROPE, LLAMA3_ROPE, LONG_ROPE, NASTY, PHI_4, TOPICS, YARN_ROPE, Case, convert
 
 from modelmill.checkpoint import read_tokenizer
 from reference import llama
@@ -23,7 +23,11 @@ CASES = (
     Case(architecture="llama", label="linear", scheme="F32", config=LINEAR_ROPE),
     Case(architecture="qwen2", label="yarn", scheme="F32", config=YARN_ROPE),
     Case(architecture="phi3", label="long", scheme="F32", config=LONG_ROPE),
+    Case(architecture="phi3", label="four", scheme="F32", config=PHI_4, tokenizer="phi-4"),
+    Case(architecture="llama", label="three", scheme="F32", config=LLAMA3_ROPE, tokenizer="llama-3"),
 )
+# Each kind of vocabulary once.
+VOCABULARIES = [case for case in CASES if not case.label or case.tokenizer]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -44,7 +48,7 @@ def test_llama_cpp_predicts_what_transformers_predicts(tmp_path: Path, case: Cas
     assert (ours.argmax(axis=1) == theirs.argmax(axis=1)).mean() > 0.95
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if not case.label], ids=lambda case: case.architecture)
+@pytest.mark.parametrize("case", VOCABULARIES, ids=lambda case: case.name)
 def test_llama_cpp_tokenizes_as_transformers_does(tmp_path: Path, case: Case) -> None:
     # AutoTokenizer makes a GPT2Tokenizer from its vocabulary alone, and forgets tokenizer.json's rule for digits.
     from transformers import PreTrainedTokenizerFast
@@ -61,7 +65,7 @@ def test_llama_cpp_tokenizes_as_transformers_does(tmp_path: Path, case: Case) ->
             assert ours == tokenizer(text, add_special_tokens=False).input_ids, text[:80]
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if not case.label], ids=lambda case: case.architecture)
+@pytest.mark.parametrize("case", VOCABULARIES, ids=lambda case: case.name)
 def test_llama_cpp_adds_the_tokens_around_a_text_that_the_tokenizer_adds(tmp_path: Path, case: Case) -> None:
     from tokenizers import Tokenizer
 

@@ -50,6 +50,18 @@ LLAMA3_ROPE = {
 }
 LINEAR_ROPE = {"rope_scaling": {"rope_type": "linear", "factor": 2.0}}
 YARN_ROPE = {"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}}
+# Phi-4-mini: three quarters of each head turn, and the output is the embedding.
+PHI_4 = {
+    "original_max_position_embeddings": 1024,
+    "max_position_embeddings": 4096,
+    "partial_rotary_factor": 0.75,
+    "tie_word_embeddings": True,
+    "rope_scaling": {
+        "rope_type": "longrope",
+        "short_factor": [1.0, 1.1, 1.2, 1.3, 1.4, 1.5],
+        "long_factor": [2.0, 2.1, 2.2, 2.3, 2.4, 2.5],
+    },
+}
 LONG_ROPE = {
     "original_max_position_embeddings": 1024,
     "max_position_embeddings": 4096,
@@ -71,6 +83,7 @@ class Case:
     shards: int = 1
     layers: int = 2
     config: Mapping[str, Any] = field(default_factory=dict)
+    tokenizer: str | None = None
     label: str = ""
 
     @property
@@ -88,6 +101,7 @@ class Case:
             dtype=self.dtype,
             shards=self.shards,
             config=self.config,
+            tokenizer=self.tokenizer,
         )
 
 

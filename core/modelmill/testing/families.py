@@ -31,6 +31,11 @@ QWEN_2_SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 LLAMA_3_SPLIT = QWEN_2_SPLIT.replace(r"|\p{N}|", r"|\p{N}{1,3}|")
+PHI_4_SPLIT = (
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+    r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+    r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +129,16 @@ FAMILIES: Mapping[str, Family] = {
         tokenizer_class="LlamaTokenizer",
         normalizer={"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"}, _SPACES]},
         dummy_prefix=True,
+    ),
+    "phi-4": Family(
+        bos="<|endoftext|>",
+        eos="<|endoftext|>",
+        unk="<|endoftext|>",
+        pad="<|endoftext|>",
+        last=("<|endoftext|>", "<|assistant|>", "<|system|>", "<|end|>", "<|user|>"),
+        template=PHI_3,
+        tokenizer_class="GPT2Tokenizer",
+        pre_tokenizer=_split(PHI_4_SPLIT),
     ),
     "gemma": Family(
         bos="<bos>",
