@@ -98,5 +98,9 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     home = next((home for home, names in _HOMES.items() if name in names), "modelmill.types")
     value = getattr(importlib.import_module(home), name)
-    globals()[name] = value
+    contract = importlib.import_module("modelmill.contract")
+    if name in contract.DEPRECATED:
+        contract.warn(name, stacklevel=2)
+    else:
+        globals()[name] = value
     return value

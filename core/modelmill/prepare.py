@@ -73,6 +73,8 @@ def prepare(
     build, recipes = _with_recipes(read(file))
     store.share()
     registry = load()
+    for line in registry.deprecations:
+        store.warn(line)
     check_names(build, registry)
     targets = select(build, names, everything=everything)
     lock_path = build.path.absolute().parent / LOCK

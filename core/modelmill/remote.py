@@ -6,8 +6,9 @@ from typing import Any, get_origin, get_type_hints
 
 from modelmill.decode import DecodeError, decode, suggestion
 from modelmill.errors import ConfigError, ModelmillError, PluginError
+from modelmill.machine import detect
 from modelmill.registry import Offer, Registry
-from modelmill.types import Publication, Published, Pulled, PullJob, Remote
+from modelmill.types import Hardware, Publication, Published, Pulled, PullJob, Remote
 from modelmill_artifacts.signature import IN_TOTO, Signer, sign_statement
 
 DEFAULT_SCHEME = "oci"
@@ -85,6 +86,7 @@ def pull(
     """Pull the artifact that `choice` names (by `target` or `profile`), or the one for this machine."""
     if output.exists():
         raise ConfigError(f"{output} is there already; name a folder that is not")
+    named = choice.get("target") or choice.get("profile")
     job = PullJob(
         reference=reference,
         output=output,
@@ -93,6 +95,7 @@ def pull(
         verify=verify,
         target=choice.get("target"),
         profile=choice.get("profile"),
+        hardware=None if named else Hardware(fields=detect()),
         report=report,
     )
     pulled: Pulled = _call(offer, offer.record.pull, job)

@@ -5,6 +5,8 @@ from typing import Any
 
 from modelmill import Converter, Format, hookimpl
 
+MODELMILL_API = 1
+
 
 @hookimpl
 def modelmill_formats() -> Iterable[Format]:

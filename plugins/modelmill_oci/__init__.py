@@ -23,6 +23,8 @@ from modelmill_oci.access import Access
 from modelmill_oci.deployment import DeployOptions
 from modelmill_oci.options import ImageOptions, LayoutOptions
 
+MODELMILL_API = 1
+
 
 def _publish(job: Publication[Access]) -> Published:
     from modelmill_oci.publish import publish

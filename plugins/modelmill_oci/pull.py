@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from modelmill import Pulled, PullJob, RemoteError
-from modelmill.machine import detect
 from modelmill_artifacts import paths, release
 from modelmill_artifacts.manifest import MANIFEST as ARTIFACT
 from modelmill_artifacts.release import RELEASE, RELEASE_SIGNATURE, Entry
@@ -75,7 +74,9 @@ def _choose(job: PullJob[Access], entries: tuple[Entry, ...]) -> tuple[Entry, st
         return choose.by_name(entries, job.target)
     if job.profile is not None:
         return choose.by_profile(entries, job.profile)
-    return choose.by_machine(entries, job.hardware.fields if job.hardware else detect())
+    if job.hardware is None:
+        raise RemoteError("say which target or profile to pull, or for which hardware")
+    return choose.by_machine(entries, job.hardware.fields)
 
 
 def _document(registry: Registry, name: str) -> tuple[str, Json]:

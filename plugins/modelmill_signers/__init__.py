@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from modelmill import SignerOffer, hookimpl
 from modelmill_signers import offers
 
+MODELMILL_API = 1
+
 
 @hookimpl
 def modelmill_signers() -> Iterable[SignerOffer]:

@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any, Literal
 
 import click
+from public_face import public_face
 
 from modelmill import cli, hookspecs, types
 from modelmill.registry import load
@@ -71,13 +72,16 @@ A plugin is a Python package with an entry point in the group `modelmill`:
 my-format = "modelmill_my_format"
 ```
 
-Its module implements some of the hooks below. A hook takes no arguments, is called when plugins are loaded and again in
-the process of each step, and returns frozen records that build.toml picks by name:
+Its module declares the version of the contract that it is written for, `MODELMILL_API = 1`, and implements some of the
+hooks below. A hook takes no arguments, is called when plugins are loaded and again in the process of each step, and
+returns frozen records that build.toml picks by name:
 
 ```python
 from collections.abc import Iterable
 
 from modelmill import HardwareProfile, hookimpl
+
+MODELMILL_API = 1
 
 
 @hookimpl
@@ -95,8 +99,9 @@ The laws, which `modelmill.testing` checks:
   signer `SignError`. Any other exception is told as the plugin's fault, with its distribution and version.
 * Two offers of one kind with the same name are an error when that name is used; the error names both distributions.
 
-`modelmill.API_VERSION` is the version of this contract. `modelmill.create(job, path)` opens a file of the result that
-is hashed while it is written; `modelmill.checkpoint` reads checkpoints in bounded memory; `modelmill.recipe` reads
+`modelmill.API_VERSION` is the version of this contract; [the public face](public-face.md) lists all of it, and says how
+a plugin declares its version and how the contract changes. `modelmill.create(job, path)` opens a file of the result
+that is hashed while it is written; `modelmill.checkpoint` reads checkpoints in bounded memory; `modelmill.recipe` reads
 recipes.
 
 ## Hooks
@@ -263,6 +268,7 @@ def _default(item: Field[Any]) -> str:
 
 
 PAGES = {
+    Path("docs/reference/public-face.md"): public_face,
     Path("docs/reference/command-line.md"): command_line,
     Path("docs/reference/options.md"): options,
     Path("docs/reference/plugin-hooks.md"): plugin_hooks,

@@ -18,10 +18,17 @@ def command(*, as_json: bool) -> int:
         show.document(
             {
                 "plugins": [
-                    {"name": p.name, "distribution": p.distribution, "version": p.version, "offers": offers}
+                    {
+                        "name": p.name,
+                        "distribution": p.distribution,
+                        "version": p.version,
+                        "api": p.api,
+                        "offers": offers,
+                    }
                     for p, offers in rows
                 ],
                 "broken": [str(item) for item in registry.broken],
+                "deprecations": list(registry.deprecations),
             }
         )
         return 1 if registry.broken else 0
@@ -29,6 +36,8 @@ def command(*, as_json: bool) -> int:
         click.echo(f"{plugin.name} ({plugin})")
         for kind, names in offers.items():
             click.echo(f"  {kind}: {', '.join(names)}")
+    for line in registry.deprecations:
+        show.warn(line)
     for item in registry.broken:
         click.echo(f"broken: {item}", err=True)
     return 1 if registry.broken else 0
