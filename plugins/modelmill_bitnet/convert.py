@@ -1,11 +1,12 @@
 """A BitNet checkpoint → one GGUF file with its ternary values, tensor by tensor."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from modelmill import ConvertError, Facts, Job
 from modelmill import checkpoint as checkpoints
@@ -17,6 +18,7 @@ from modelmill_bitnet.predict import FILE, I2sOptions, OtherOptions, TqOptions, 
 from modelmill_gguf import api
 
 logger = logging.getLogger(__name__)
+_PIECE = 32 << 20
 
 
 def run_tq(job: Job[TqOptions]) -> None:
@@ -66,26 +68,31 @@ def _write(job: Job[Any], planned: Callable[[Facts], Layout]) -> None:
         )
 
 
-def _data(weights: Checkpoint, layout: Layout) -> Iterator[list[api.Buffer]]:
+def _data(weights: Checkpoint, layout: Layout) -> Iterator[Iterable[api.Buffer]]:
     for planned in layout.planned:
         if planned.constant:
             yield [np.array(planned.constant, "<f4").tobytes()]
-            continue
-        if planned.ternary:
+        elif planned.ternary:
             found = _ternary(weights, planned, layout.form)
-            yield [_packed(found, planned.tensor.dtype, layout.runtime)]
+            yield _packed(found, planned, layout.runtime)
             if planned.scale is not None:
                 yield [np.array(found.scale, "<f4").tobytes()]
+            weights.release(planned.source.name)
         else:
-            yield [_plain(weights, planned)]
-        weights.release(planned.source.name)
+            yield _plain(weights, planned)
 
 
-def _plain(weights: Checkpoint, planned: Planned) -> api.Buffer:
-    raw = weights.raw(planned.source.name)
-    if planned.source.dtype == planned.tensor.dtype:
-        return raw
-    values = ternary.widened(raw, planned.source.dtype)
+def _plain(weights: Checkpoint, planned: Planned) -> Iterator[api.Buffer]:
+    """A tensor in pieces, whose memory is let go of one after the other."""
+    source, raw = planned.source, weights.raw(planned.source.name)
+    for start in range(0, raw.nbytes, _PIECE):
+        piece = raw[start : start + _PIECE]
+        yield piece if source.dtype == planned.tensor.dtype else _cast(piece, planned)
+        weights.release(source.name)
+
+
+def _cast(piece: memoryview, planned: Planned) -> bytes:
+    values = ternary.widened(piece, planned.source.dtype)
     if planned.tensor.dtype == "F16" and np.abs(values).max(initial=0) > np.finfo(np.float16).max:
         raise ConvertError(f"tensor {planned.source.name!r} holds a value that F16 cannot hold")
     data: bytes = values.astype("<f2" if planned.tensor.dtype == "F16" else "<f4").tobytes()
@@ -93,15 +100,6 @@ def _plain(weights: Checkpoint, planned: Planned) -> api.Buffer:
 
 
 def _ternary(weights: Checkpoint, planned: Planned, form: Form) -> ternary.Ternary:
-    found = _as_stored(weights, planned, form)
-    if planned.heads is None:
-        return found
-    rows, width = found.codes.shape
-    paired = found.codes.reshape(planned.heads, 2, -1, width).swapaxes(1, 2).reshape(rows, width)
-    return ternary.Ternary(codes=paired, scale=found.scale)
-
-
-def _as_stored(weights: Checkpoint, planned: Planned, form: Form) -> ternary.Ternary:
     source = planned.source
     if planned.stored_scale is None:
         return ternary.from_floats(source, weights.raw(source.name), plain=form.plain)
@@ -110,12 +108,19 @@ def _as_stored(weights: Checkpoint, planned: Planned, form: Form) -> ternary.Ter
     return ternary.from_packed(source.name, weights.raw(source.name), source.shape, scale, divides=form.divides)
 
 
-def _packed(found: ternary.Ternary, kind: str, runtime: Runtime) -> bytes:
-    codes = found.codes.reshape(-1)
-    if kind == "TQ1_0":
-        return formats.pack_tq1_0(codes).tobytes()
-    if kind == "TQ2_0":
-        return formats.pack_tq2_0(codes).tobytes()
+def _packed(found: ternary.Ternary, planned: Planned, runtime: Runtime) -> Iterator[api.Buffer]:
+    pack = _packer(planned.tensor.dtype, runtime)
+    for codes in found.blocks(planned.heads):
+        yield pack(codes).data
     if runtime.variant is not None:
-        return formats.pack_i2_s(codes, found.scale, runtime.variant).tobytes()
-    return (codes.astype(np.float16) - np.float16(1)).astype("<f2").tobytes()
+        yield formats.i2_s_tail(found.scale)
+
+
+def _packer(kind: str, runtime: Runtime) -> Callable[[formats.Codes], NDArray[Any]]:
+    if kind == "TQ1_0":
+        return formats.pack_tq1_0
+    if kind == "TQ2_0":
+        return formats.pack_tq2_0
+    if runtime.variant is not None:
+        return partial(formats.pack_i2_s_codes, variant=runtime.variant)
+    return lambda codes: (codes.astype(np.float16) - np.float16(1)).astype("<f2")

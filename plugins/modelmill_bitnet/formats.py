@@ -20,7 +20,9 @@ BLOCK = 256
 _TQ2_BYTES = 66
 _TQ1_BYTES = 54
 _ONE = np.frombuffer(np.float16(1).tobytes(), np.uint8)
-_POWERS = np.array([81, 27, 9, 3, 1], np.uint16)
+_TQ1_DIGITS = 5
+# ceil(256 / 243 * digits), so that multiplying by 3 brings one digit after the other over the byte's edge.
+_TQ1_CODED = ((np.arange(243) * 256 + 242) // 243).astype(np.uint8)
 _NO_VALUE = "the packed weights hold the code 3, which stands for no ternary value"
 I2_S_TAIL = 32
 """Bytes behind the codes of an I2_S tensor, of which the first four are its scale."""
@@ -45,12 +47,17 @@ def unpack_tq2_0(data: Codes) -> Codes:
 
 def pack_tq1_0(codes: Codes) -> Codes:
     """Blocks of 256 values in 54 bytes, five values to a byte in base 3."""
-    blocks = codes.reshape(-1, BLOCK).astype(np.uint16)
+    blocks = codes.reshape(-1, BLOCK)
     found = np.empty((len(blocks), _TQ1_BYTES), np.uint8)
-    for values, count, powers, at in _tq1_parts(blocks):
-        digits = (values.reshape(-1, len(powers), count) * powers.reshape(1, -1, 1)).sum(1, dtype=np.uint16)
-        # ceil(256 / 243 * digits), so that multiplying by 3 brings one digit after the other over the byte's edge.
-        found[:, at : at + count] = (digits.astype(np.uint32) * 256 + 242) // 243
+    for values, count, digits, at in _tq1_parts(blocks):
+        runs = values.reshape(-1, digits, count)
+        number = runs[:, 0].copy()
+        for digit in range(1, digits):
+            number *= np.uint8(3)
+            number += runs[:, digit]
+        if digits < _TQ1_DIGITS:
+            number *= np.uint8(3)
+        np.take(_TQ1_CODED, number, out=found[:, at : at + count], mode="clip")
     found[:, 52:] = _block_scales(codes)
     return found
 
@@ -60,30 +67,32 @@ def unpack_tq1_0(data: Codes) -> Codes:
     blocks = data.reshape(-1, _TQ1_BYTES)
     _check_scales(blocks[:, 52:])
     found = np.empty((len(blocks), BLOCK), np.uint8)
-    for values, count, powers, at in _tq1_parts(found):
-        packed = blocks[:, at : at + count].astype(np.uint8)
-        shifts = np.array([3**digit for digit in range(len(powers))], np.uint8).reshape(1, -1, 1)
-        digits = (packed[:, None] * shifts).astype(np.uint8)
-        values[:] = ((digits.astype(np.uint16) * 3) >> 8).reshape(values.shape)
+    for values, count, digits, at in _tq1_parts(found):
+        packed = blocks[:, at : at + count]
+        shifts = np.array([3**digit for digit in range(digits)], np.uint8).reshape(1, -1, 1)
+        shifted = (packed[:, None] * shifts).astype(np.uint8)
+        values[:] = ((shifted.astype(np.uint16) * 3) >> 8).reshape(values.shape)
     return found.reshape(-1)
 
 
-def _tq1_parts(blocks: Any) -> list[tuple[Any, int, Any, int]]:
-    """The three runs of a block: its values, bytes, powers of 3, and first byte."""
-    return [
-        (blocks[:, :160], 32, _POWERS, 0),
-        (blocks[:, 160:240], 16, _POWERS, 32),
-        (blocks[:, 240:], 4, _POWERS[:4], 48),
-    ]
+def _tq1_parts(blocks: Any) -> list[tuple[Any, int, int, int]]:
+    """The three runs of a block: its values, bytes, digits to a byte, and first byte."""
+    return [(blocks[:, :160], 32, 5, 0), (blocks[:, 160:240], 16, 5, 32), (blocks[:, 240:], 4, 4, 48)]
+
+
+def pack_i2_s_codes(codes: Codes, variant: str) -> Codes:
+    """Whole blocks of an I2_S tensor: four values to a byte, the first in the highest bits."""
+    return _quarters(codes.reshape(-1, 1, 4, I2_S_BLOCKS[variant] // 4), (6, 4, 2, 0)).reshape(-1)
+
+
+def i2_s_tail(scale: float) -> bytes:
+    """What follows the codes of an I2_S tensor: its scale, padded."""
+    return np.array(scale, "<f4").tobytes().ljust(I2_S_TAIL, b"\0")
 
 
 def pack_i2_s(codes: Codes, scale: float, variant: str) -> Codes:
-    """A whole I2_S tensor: four values to a byte, the first in the highest bits, then the scale."""
-    size = I2_S_BLOCKS[variant]
-    packed = _quarters(codes.reshape(-1, 1, 4, size // 4), (6, 4, 2, 0)).reshape(-1)
-    tail = np.zeros(I2_S_TAIL, np.uint8)
-    tail[:4] = np.frombuffer(np.array(scale, "<f4").tobytes(), np.uint8)
-    return np.concatenate([packed, tail])
+    """A whole I2_S tensor: its codes, then its scale."""
+    return np.concatenate([pack_i2_s_codes(codes, variant), np.frombuffer(i2_s_tail(scale), np.uint8)])
 
 
 def unpack_i2_s(data: Codes, variant: str) -> tuple[Codes, float]:
@@ -101,17 +110,20 @@ def pack_rows(codes: Codes) -> Codes:
     return packed
 
 
-def unpack_rows(packed: Codes) -> Codes:
-    """The codes of Hugging Face's packing, [4n, columns] from [n, columns]. ConvertError for a code that is none."""
-    if (packed & (packed >> 1) & np.uint8(0x55)).any():
+def check_rows(packed: Codes) -> None:
+    """ConvertError where Hugging Face's packing holds a code that is none."""
+    if (packed & (packed >> np.uint8(1)) & np.uint8(0x55)).any():
         raise ConvertError(_NO_VALUE)
-    rows, columns = packed.shape
-    found = np.empty((4 * rows, columns), np.uint8)
-    for at in range(4):
-        part = found[at * rows : (at + 1) * rows]
-        np.right_shift(packed, np.uint8(2 * at), out=part)
-        np.bitwise_and(part, np.uint8(3), out=part)
-    return found
+
+
+def unpack_rows(packed: Codes, rows: slice | NDArray[np.intp] = slice(None)) -> Codes:
+    """The codes of some rows of Hugging Face's packing, which holds 4n rows in n."""
+    count = len(packed)
+    wanted = np.arange(4 * count)[rows]
+    codes: Codes = packed[wanted % count]
+    np.right_shift(codes, (2 * (wanted // count)).astype(np.uint8)[:, None], out=codes)
+    np.bitwise_and(codes, np.uint8(3), out=codes)
+    return codes
 
 
 def _quarters(parts: Codes, shifts: tuple[int, int, int, int]) -> Codes:

@@ -10,6 +10,7 @@ import gguf
 from modelmill import ConvertError
 from modelmill_bitnet.formats import (
     Codes,
+    check_rows,
     pack_i2_s,
     pack_rows,
     pack_tq1_0,
@@ -80,7 +81,7 @@ def test_rows_give_back_their_values_and_are_what_transformers_makes(codes: Code
 
 def test_the_code_three_is_no_value() -> None:
     with pytest.raises(ConvertError, match="the code 3"):
-        unpack_rows(np.full((2, 8), 0xC0, np.uint8))
+        check_rows(np.full((2, 8), 0xC0, np.uint8))
     with pytest.raises(ConvertError, match="the code 3"):
         unpack_tq2_0(np.concatenate([np.full(64, 0xFF, np.uint8), np.frombuffer(np.float16(1).tobytes(), np.uint8)]))
 

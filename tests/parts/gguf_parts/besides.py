@@ -74,19 +74,21 @@ def beside_cp(source: Path, scratch: Path, threads: int, repeat: int) -> Pair:
     """Converting a checkpoint to the type that it has, beside copying it, both brought to disk."""
     ours, copy = scratch / "ours", scratch / "copy"
 
-    def written(folder: Path, cost: Cost) -> Cost:
-        sync = run([sys.executable, "-S", "-c", _SYNC, str(folder)])
-        shutil.rmtree(folder)
-        return Cost(seconds=cost.seconds + sync.seconds, cpu=cost.cpu + sync.cpu, megabytes=cost.megabytes)
-
     found = in_turn(
         repeat,
         {
-            "theirs": lambda: written(copy, run(["cp", "-r", str(source), str(copy)])),
-            "ours": lambda: written(ours, step("convert", source, ours, "", threads)),
+            "theirs": lambda: synced(copy, run(["cp", "-r", str(source), str(copy)])),
+            "ours": lambda: synced(ours, step("convert", source, ours, "", threads)),
         },
     )
     return Pair(ours=found["ours"], theirs=found["theirs"])
+
+
+def synced(folder: Path, cost: Cost) -> Cost:
+    """The cost of a folder that was written, with the time to bring it to disk; the folder is gone then."""
+    sync = run([sys.executable, "-S", "-c", _SYNC, str(folder)])
+    shutil.rmtree(folder)
+    return Cost(seconds=cost.seconds + sync.seconds, cpu=cost.cpu + sync.cpu, megabytes=cost.megabytes)
 
 
 def quantizing(source: Path, scheme: str, scratch: Path, threads: int, repeat: int) -> Pair:
