@@ -30,6 +30,14 @@ class Address:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+class RefusedError(SourceError):
+    """A server answered with a status that another try would not change."""
+
+    def __init__(self, sentence: str, status: int) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
 class _SameHost(urllib.request.HTTPRedirectHandler):
     """Follows redirects, and takes no credentials along to another host: hubs redirect to storage of others."""
 
@@ -104,7 +112,7 @@ def failure(shown: str, error: urllib.error.HTTPError) -> SourceError:
     """What a status means: worth another try, with the seconds that the server asks for, or not."""
     sentence = f"{shown}: {refused(error.code)}"
     if error.code not in TRANSIENT:
-        return SourceError(sentence)
+        return RefusedError(sentence, error.code)
     stated = error.headers.get("Retry-After") or ""
     return TransientError(sentence, float(stated) if stated.isdecimal() and len(stated) < 6 else None)  # noqa: PLR2004
 
@@ -122,6 +130,8 @@ def refused(code: int) -> str:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, http.client.InvalidURL):
+        return "the address is not valid"  # its own words hold the address, and that may hold a signature
     if isinstance(error, urllib.error.URLError):
         return str(error.reason)
     return str(error) or type(error).__name__.strip("_").lower()

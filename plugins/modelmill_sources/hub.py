@@ -21,6 +21,9 @@ from modelmill_sources.path import open_here
 _URI = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?(?:#(?P<patterns>.+))?")
 
 
+_NOT_FOUND = 404
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repository:
     """What a URI names: a repository, a revision of it, and patterns that choose among its files."""
@@ -117,6 +120,8 @@ def _call(shown: str, call: Callable[[], Any]) -> Any:
         raise SourceError(f"{shown}: there is no such model, or it is private and HF_TOKEN is not set") from None
     except errors.HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else 0
+        if status == _NOT_FOUND:
+            raise SourceError(f"{shown}: there is no such model; check its spelling") from None
         kind = TransientError if status in TRANSIENT else SourceError
         raise kind(f"{shown}: {refused(status)}") from None
     except (OSError, ValueError, RuntimeError) as error:

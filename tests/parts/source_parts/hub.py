@@ -34,6 +34,8 @@ class Hub:
     """The files of other commits."""
     no_ranges: bool = False
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
+    lies: dict[str, bytes] = field(default_factory=dict)
+    """What is served instead of files."""
     elsewhere: str | None = None
     """Another server, where files are redirected to."""
 
@@ -66,7 +68,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             _, _, rest = self.path.partition("/resolve/")
             commit, _, name = rest.partition("/") if rest else (self.state.commit, "", self.path.lstrip("/"))
             files = self.state.at(commit)
-            self.reply(404, b"no") if files is None or name not in files else self.file(files[name])
+            self.reply(404, b"no") if files is None or name not in files else self.file(
+                self.state.lies.get(name, files[name])
+            )
 
     def api(self) -> None:
         _, _, rest = self.path.partition("/revision/")
