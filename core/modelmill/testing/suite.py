@@ -1,5 +1,6 @@
 """What every suite asks of a plugin, whatever it offers."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from typing import Any, ClassVar
 import pytest
 
 from modelmill import registry, wellformed
+from modelmill.contract import API_VERSION, DECLARATION
 from modelmill.testing import plugins
 
 HEAVY = frozenset(
@@ -35,6 +37,12 @@ class Suite:
         for offer in plugins.offers(self.plugin, f"modelmill_{self.hook}"):
             wrong = wellformed.problem(offer, registry.RECORDS[self.hook])
             assert wrong is None, f"{self.plugin} {wrong}"
+
+    def test_it_declares_the_contract_that_it_is_written_for(self) -> None:
+        declared = getattr(importlib.import_module(self.plugin), DECLARATION, None)
+        assert declared == API_VERSION, (
+            f"{self.plugin}: {DECLARATION} is {declared!r} in its module; write {DECLARATION} = {API_VERSION}"
+        )
 
     def test_nobody_else_offers_its_name(self) -> None:
         offers: registry.Offers[Any] = getattr(registry.load(), self.hook)

@@ -6,6 +6,8 @@ from modelmill import Converter, Format, hookimpl
 
 from modelmill_compressed_tensors import model, plan
 
+MODELMILL_API = 1
+
 
 @hookimpl
 def modelmill_formats() -> Iterable[Format]:

@@ -5,6 +5,8 @@ from importlib.resources import files
 
 from modelmill import HardwareProfile, hookimpl
 
+MODELMILL_API = 1
+
 
 @hookimpl
 def modelmill_hardware() -> Iterable[HardwareProfile]:

@@ -7,6 +7,8 @@ import torch  # noqa: F401
 
 from modelmill import Converter, Format, hookimpl
 
+MODELMILL_API = 1
+
 
 @hookimpl
 def modelmill_formats() -> Iterable[Format]:

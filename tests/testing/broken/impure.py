@@ -8,6 +8,8 @@ import tally
 
 from modelmill import Converter, Facts, Format, Outlook, hookimpl
 
+MODELMILL_API = 1
+
 
 def infer(outlook: Outlook[tally.Options]) -> Facts:
     return replace(tally.infer(outlook), details={"seen by": os.getpid()})

@@ -7,6 +7,8 @@ import tally
 
 from modelmill import Converter, Format, Job, hookimpl
 
+MODELMILL_API = 1
+
 
 def run(job: Job[tally.Options]) -> None:
     tally.run(job)

@@ -6,6 +6,8 @@ import tally
 
 from modelmill import Converter, Format, hookimpl
 
+MODELMILL_API = 1
+
 
 @hookimpl
 def modelmill_formats() -> Iterable[Format]:
