@@ -11,7 +11,7 @@ from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
-from oci_parts.engines import Engine, dockerd, podman
+from oci_parts.engines import Engine, dockerd, podman, podman_service
 from oci_parts.modelpack_schema import schema
 from oci_parts.programs import newer_program, program
 
@@ -205,6 +205,36 @@ def test_podman_loads_the_archive_and_keeps_its_digest(release: Path, tmp_path: 
         weight = "model-Q4_K_M.gguf"
         assert (Path(mounted) / "models" / weight).read_bytes() == (release / "laptop" / weight).read_bytes()
         engine.run("image", "umount", name)
+
+
+def test_a_podman_engine_takes_the_package_as_a_docker_engine_does(
+    release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("docker", reason="needs the docker SDK: pip install modelmill[docker]")
+    out = package(release, tmp_path / "out", "docker")
+    load = PACKAGERS["docker"].load
+    assert load is not None
+    with podman(tmp_path / "podman") as engine, podman_service(engine, tmp_path) as socket:
+        monkeypatch.setenv("DOCKER_HOST", socket)
+        assert load(out).endswith(f"smollm2-135m-instruct:{TAG}")
+        assert engine.run("image", "exists", f"smollm2-135m-instruct:{TAG}").returncode == 0
+
+
+@pytest.mark.parametrize("containerd_store", [False, True])
+def test_a_docker_of_today_loads_the_archive_too(release: Path, tmp_path: Path, *, containerd_store: bool) -> None:
+    out = package(release, tmp_path / "out", "docker", shell=program("busybox"))
+    layout = package(release, tmp_path / "layout", "image", shell=program("busybox"))
+    (listed,) = json.loads((layout / "index.json").read_bytes())["manifests"]
+    with dockerd(tmp_path / "dockerd", newer=True, containerd_store=containerd_store) as engine:
+        assert engine.run("version", "--format", "{{.Server.Version}}").stdout.startswith("26.")
+        engine.run("load", "-i", str(out / "image.tar"))
+        name = f"smollm2-135m-instruct:{TAG}"
+        if containerd_store:
+            assert engine.run("image", "inspect", "--format", "{{.Id}}", name).stdout.strip() == listed["digest"]
+        locked = ["run", "--rm", "--network", "none", "--read-only", "--cap-drop", "ALL", name]
+        weight = (release / "laptop" / "model-Q4_K_M.gguf").stat().st_size
+        assert engine.run(*locked, "ls", "/models").stdout.count("model") >= 2
+        assert str(weight) in engine.run(*locked, "ls", "-l", "/models").stdout
 
 
 def test_skopeo_reads_the_archive_in_both_its_forms(release: Path, tmp_path: Path) -> None:

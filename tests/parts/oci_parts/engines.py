@@ -1,8 +1,11 @@
 """A dockerd and a podman of one's own, without bridge and iptables, so that they run inside a container too."""
 
 import contextlib
+import json
 import os
 import resource
+import shutil
+import socket
 import subprocess
 import tempfile
 import time
@@ -12,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from oci_parts.programs import program
+from oci_parts.programs import newer_engine, program
 
 
 @dataclass(kw_only=True)
@@ -33,20 +36,30 @@ class Engine:
 
 
 @contextlib.contextmanager
-def dockerd(folder: Path, driver: str = "overlay2") -> Iterator[Engine]:
-    """A dockerd whose data, socket and logs lie in `folder`; skipped in words where none can run."""
+def dockerd(folder: Path, *, newer: bool = False, containerd_store: bool = False) -> Iterator[Engine]:
+    """A dockerd whose data, socket and logs lie in `folder`; skipped in words where none can run.
+
+    `newer` is Debian 13's (Docker 26), which can also keep images in containerd's store.
+    """
     if os.geteuid() != 0:
         pytest.skip("needs root to run dockerd")
     daemon, client = program("dockerd"), program("docker")
+    path = os.environ["PATH"]
+    if newer:
+        root = newer_engine()
+        daemon, path = str(root / "sbin" / "dockerd"), f"{root}/bin:{root}/sbin:{path}"
     folder.mkdir(parents=True, exist_ok=True)
-    socket = folder / "s"
-    command = [daemon, "--data-root", str(folder / "d"), "--exec-root", str(folder / "e"), "-H", f"unix://{socket}"]
+    state = tempfile.mkdtemp(prefix="docker-", dir="/run")  # sockets lie below, whose paths must be short
+    host = f"unix://{state}/s"
+    command = [daemon, "--data-root", str(folder / "d"), "--exec-root", f"{state}/e", "-H", host]
     command += ["--pidfile", str(folder / "p"), "--bridge=none", "--iptables=false", "--ip6tables=false"]
-    command += ["--ip-forward=false", "--ip-masq=false", f"--storage-driver={driver}"]
+    command += ["--ip-forward=false", "--ip-masq=false", f"--config-file={folder}/daemon.json"]
+    store = {"features": {"containerd-snapshotter": True}} if containerd_store else {"storage-driver": "overlay2"}
+    (folder / "daemon.json").write_text(json.dumps(store))
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
-    environment = {**os.environ, "DOCKER_HOST": f"unix://{socket}", "DOCKER_BUILDKIT": "0"}
-    engine = Engine(socket=f"unix://{socket}", command=[client], environment=environment)
+        process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "PATH": path})
+    environment = {**os.environ, "DOCKER_HOST": host, "DOCKER_BUILDKIT": "0"}
+    engine = Engine(socket=host, command=[client], environment=environment)
     try:
         deadline = time.monotonic() + 30
         while engine.run("version", check=False).returncode:
@@ -58,6 +71,30 @@ def dockerd(folder: Path, driver: str = "overlay2") -> Iterator[Engine]:
         process.terminate()
         process.wait(30)
         _unmount(folder)
+        _unmount(Path(state))
+        shutil.rmtree(state, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def podman_service(engine: Engine, folder: Path) -> Iterator[str]:
+    """The socket of a podman that speaks Docker's own API."""
+    service = [*engine.command, "system", "service", "--time=0", f"unix://{folder}/podman.sock"]
+    process = subprocess.Popen(service, env=engine.environment)
+    try:
+        deadline = time.monotonic() + 30
+        while not _answers(folder / "podman.sock"):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        yield f"unix://{folder}/podman.sock"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 def _unmount(folder: Path) -> None:

@@ -80,6 +80,15 @@ def fetch(package: str) -> str:
     return ""
 
 
+def newer_engine() -> Path:
+    """The folder of Debian 13's dockerd and containerd, which run on Debian 12 too, or a skip that says why not."""
+    places = {"docker.io": _CACHE / "root/usr/sbin/dockerd", "containerd": _CACHE / "root/usr/bin/containerd"}
+    for package, path in places.items():
+        if not path.is_file() and (reason := fetch(package)):
+            pytest.skip(f"needs {package} of Debian 13: {reason}")
+    return _CACHE / "root" / "usr"
+
+
 def newer_program(name: str) -> str:
     """The path of a program that only Debian 13 packages, or a skip that says why there is none."""
     for place in ("usr/bin", "usr/libexec/docker/cli-plugins"):
