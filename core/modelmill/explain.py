@@ -111,7 +111,7 @@ def _step(before: Memory, old_key: str | None, new: Mapping[str, Any], listing: 
         return
     old = before.components[old_key]
     yield from _inputs(old["inputs"], new["inputs"])
-    for part in ("record", "platform", "scheme", "options", "hardware"):
+    for part in ("record", "platform", "scheme", "options", "hardware", "lineage"):
         yield from _differences(_WORDS[part], (), old.get(part), new.get(part))
     for part in ("plugin", "engine"):
         yield from _package(part, old[part], new[part], listing)
@@ -127,6 +127,7 @@ _WORDS = {
     "scheme": "scheme",
     "options": "option",
     "hardware": "hardware field",
+    "lineage": "the locked source's",
 }
 
 

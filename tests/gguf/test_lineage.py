@@ -137,10 +137,24 @@ def test_a_build_writes_the_revision_that_is_locked_but_none_of_a_folder_of_ones
 ) -> None:
     files = {path.name: path.read_bytes() for path in sorted(checkpoint.iterdir())}
     (tmp_path / "build.toml").write_text(BUILD)
-    command = [sys.executable, "-m", "modelmill", "build", "--store", str(tmp_path / "store")]
+
+    def modelmill(*words: str) -> str:
+        environment = {
+            **os.environ,
+            "HF_ENDPOINT": hub.address,
+            "HF_HOME": str(tmp_path / "hf-home"),
+            "MODELMILL_STORE": str(tmp_path / "store"),
+        }
+        command = [sys.executable, "-m", "modelmill", *words]
+        return subprocess.run(command, cwd=tmp_path, check=True, env=environment, capture_output=True, text=True).stdout
+
     with serving(Hub(files=files)) as hub:
-        environment = {**os.environ, "HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "hf-home")}
-        subprocess.run(command, cwd=tmp_path, check=True, env=environment, capture_output=True)
+        modelmill("build")
+        hub.commit = "2" * 40  # the same files
+        modelmill("lock", "--update", "hub")
+        told = modelmill("explain")
     found = tmp_path / "dist" / "tiny" / "1"
     assert source_keys(found / "from-hub" / "tiny-Q8_0.gguf")["general.source.revision"] == COMMIT
     assert source_keys(found / "from-here" / "tiny-Q8_0.gguf") == {}
+    assert f"the locked source's revision changed: {COMMIT} → {'2' * 40}" in told
+    assert told.count("the locked source's") == 1
