@@ -118,7 +118,8 @@ def podman(folder: Path) -> Iterator[Engine]:
         f'"nproc=1024:{_hard(resource.RLIMIT_NPROC)}"]\n'
         '[engine]\nruntime = "runc"\nevents_logger = "file"\ncgroup_manager = "cgroupfs"\n'
     )
-    command = [client, "--root", str(folder / "root"), "--runroot", tempfile.mkdtemp(prefix="podman-", dir="/run")]
+    state = tempfile.mkdtemp(prefix="podman-", dir="/run")
+    command = [client, "--root", str(folder / "root"), "--runroot", state]
     (folder / "auth.json").write_text("{}")
     own = {"REGISTRY_AUTH_FILE": str(folder / "auth.json"), "DOCKER_CONFIG": ""}
     environment = {**os.environ, **own, "CONTAINERS_CONF": str(folder / "containers.conf")}
@@ -130,6 +131,8 @@ def podman(folder: Path) -> Iterator[Engine]:
     finally:
         engine.run("rm", "-af", check=False)
         _unmount(folder)
+        _unmount(Path(state))
+        shutil.rmtree(state, ignore_errors=True)
 
 
 def _hard(limit: int) -> int:
