@@ -196,6 +196,24 @@ def test_a_toolchain_that_is_not_pinned_is_refused_with_locked(workshop: Worksho
     assert (checked.code, "run `modelmill lock`" in checked.out) == (2, True)
 
 
+HOSTILE = {
+    'version = "1.0"': 'version = "1.0\\n--index-url http://127.0.0.1/"',
+    'name = "tinytool"': 'name = "../tinytool"',
+    'sha256 = "': 'sha256 = "0 --hash=sha256:',
+}
+
+
+@pytest.mark.parametrize("edit", HOSTILE)
+def test_a_lock_that_would_give_pip_other_words_is_refused(locked: Workshop, edit: str) -> None:
+    path = locked.folder / "build.lock"
+    head, mark, pins = path.read_text().partition('[toolchain."old"]')
+    assert edit in pins
+    path.write_text(f"{head}{mark}{pins.replace(edit, HOSTILE[edit])}")
+    refused = locked.run("plan", "old")
+    assert refused.code == 2
+    assert "is no pinned distribution" in told(refused)
+
+
 def test_a_wheel_that_is_not_the_pinned_one_is_not_installed(locked: Workshop) -> None:
     make_wheel(locked.wheels, "tinytool", "1.0", text="another tool")
     refused = locked.run("build", "old")

@@ -1,19 +1,21 @@
 """build.lock as a file: sorted TOML that differs by line when a source differs by file."""
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from modelmill.decode import DecodeError, decode
+from modelmill.decode import DecodeError, Fault, decode
 from modelmill.errors import ConfigError
 from modelmill.lock.records import LockedFile, LockedSource
 from modelmill.lock.toolchains import LockedToolchain, Pin
 from modelmill.store.filesystem import write_atomic
 
 VERSION = 1
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _HEADER = "# What every source of build.toml resolved to. Written by modelmill; commit it beside build.toml.\n"
 
 
@@ -50,8 +52,8 @@ def read_lock(path: Path) -> Locked:
                 "run `modelmill lock` to write it anew"
             )
         return Locked(
-            sources={name: _source(name, item) for name, item in document.source.items()},
-            toolchains={name: _toolchain(name, item) for name, item in document.toolchain.items()},
+            sources={name: _source(name, _table(name, item)) for name, item in document.source.items()},
+            toolchains={name: _toolchain(name, _table(name, item)) for name, item in document.toolchain.items()},
         )
     except DecodeError as error:
         raise ConfigError(f"{path.name}: {error}; delete it and run `modelmill lock`") from error
@@ -60,12 +62,38 @@ def read_lock(path: Path) -> Locked:
 def _source(name: str, table: Mapping[str, Any]) -> LockedSource:
     known = {key: value for key, value in table.items() if key != "file"}
     optional = {"requested": None, "architecture": None, "scheme": None, "licence": None}
-    return decode(LockedSource, {**optional, **known, "name": name, "files": table.get("file", [])})
+    found = decode(LockedSource, {**optional, **known, "name": name, "files": table.get("file", [])})
+    for file in found.files:
+        _check(name, file)
+    return found
+
+
+def _check(source: str, file: LockedFile) -> None:
+    """A lock comes from a repository, as build.toml does: no path in it leaves its folder, and a digest is one."""
+    path = PurePosixPath(file.path)
+    if not path.parts or path.is_absolute() or ".." in path.parts or "\\" in file.path or "\0" in file.path:
+        raise _fault(source, f"the file {file.path!r} leaves its folder")
+    if not _SHA256.fullmatch(file.sha256) or file.size < 0:
+        raise _fault(source, f"the file {file.path!r} has no digest or no size")
+
+
+def _fault(name: str, message: str) -> DecodeError:
+    return DecodeError((Fault((name,), f"{name}: {message}"),))
+
+
+def _table(name: str, item: Any) -> Mapping[str, Any]:
+    if not isinstance(item, Mapping):
+        raise _fault(name, "is not a table")
+    return item
 
 
 def _toolchain(name: str, table: Mapping[str, Any]) -> LockedToolchain:
     known = {key: value for key, value in table.items() if key != "pin"}
-    return decode(LockedToolchain, {**known, "name": name, "pins": table.get("pin", [])})
+    found = decode(LockedToolchain, {**known, "name": name, "pins": table.get("pin", [])})
+    wrong = next((pin for pin in found.pins if not pin.sound), None)
+    if wrong is not None:
+        raise DecodeError((Fault((name,), f"{name}: {wrong.name!r} {wrong.version!r} is no pinned distribution"),))
+    return found
 
 
 def write_lock(path: Path, locked: Locked) -> None:

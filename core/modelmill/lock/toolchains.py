@@ -1,8 +1,13 @@
 """What build.lock holds of one toolchain: the distributions that it resolved to, for each platform by itself."""
 
 import platform
+import re
 import sys
 from dataclasses import dataclass, replace
+
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_VERSION = re.compile(r"[0-9A-Za-z.!+]+")
+_HEX = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +25,13 @@ class Pin:
     sha256: str
     licence: str | None = None
     requires: tuple[str, ...] = ()
+
+    @property
+    def sound(self) -> bool:
+        """Whether its words are such as pip may be given: a lock comes from a repository, as build.toml does."""
+        return all(
+            shape.fullmatch(word) for shape, word in ((_NAME, self.name), (_VERSION, self.version), (_HEX, self.sha256))
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
