@@ -88,7 +88,7 @@ def test_an_interrupt_stops_cleanly_and_the_next_build_goes_on(mill: Mill, numbe
     )
     wait_for_a_step(mill)
     process.send_signal(number)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "interrupted; finished steps are kept" in err
     assert "Traceback" not in err

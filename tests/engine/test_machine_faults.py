@@ -203,7 +203,7 @@ def test_an_interrupted_lock_leaves_the_old_one(mill: Mill, number: signal.Signa
     )
     wait_until_read(process, "large.bin")
     process.send_signal(number)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == (-number if number == signal.SIGKILL else 130)
     assert "Traceback" not in err
     assert lock.read_bytes() == before
