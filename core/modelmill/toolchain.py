@@ -12,7 +12,7 @@ from modelmill.errors import MissingToolError
 from modelmill.store import StatIndex
 from modelmill_artifacts import canonical
 
-_ENGINE_FILES = ("checkpoint", "output.py", "recipe", "types.py")
+_ENGINE_FILES = ("checkpoint", "output.py", "recipe", "types/hardware.py", "types/model.py", "types/steps.py")
 """The engine's files that a step's code may call, relative to the package: a change there may change bytes."""
 
 

@@ -16,7 +16,13 @@ from modelmill import cli, hookspecs, types
 from modelmill.registry import load
 from modelmill_artifacts import keys, signature
 
-_RECORDS = {name for name, found in vars(types).items() if getattr(found, "__module__", "") == types.__name__}
+_TYPES = (types.model, types.hardware, types.steps, types.sources, types.delivery, types.signing)
+_RECORDS = {
+    node.name
+    for module in _TYPES
+    for node in ast.parse(inspect.getsource(module)).body
+    if isinstance(node, ast.ClassDef)
+}
 HOOKS = [name for name in vars(hookspecs) if name.startswith("modelmill_")]
 _KINDS = {"str": "string", "int": "whole number", "float": "number", "bool": "boolean"}
 _VALUES = {
@@ -170,7 +176,7 @@ def signature_of(name: str) -> str:
 
 
 _SHOWN: tuple[tuple[ModuleType, tuple[str, ...] | None], ...] = (
-    (types, None),
+    *((module, None) for module in _TYPES),
     (signature, ("Signer",)),
     (keys, ("PublicKey",)),
 )
