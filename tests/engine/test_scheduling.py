@@ -77,3 +77,19 @@ def test_what_cannot_fit_its_device_is_refused_and_what_hardly_does_is_warned_of
     assert (done.code, "target 'plain': on board the model needs 48 MiB" in done.out + done.err) == (0, True)
     mill.write(own.format(500), "board.toml")
     assert "on board" not in mill.run("plan", "plain").err
+
+
+def test_a_scheme_that_the_device_cannot_run_is_refused_and_a_slow_one_is_warned_of(mill: Mill) -> None:
+    own = 'inherits = ["bench"]\ndescription = "a board"\nruntime.horn = {{ fast = ["tiny"], {} = ["upper"] }}\n'
+    mill.write(BUILD.replace('hardware = "bench"', 'hardware = "board.toml"'))
+    mill.write(own.format("impossible"), "board.toml")
+    done = mill.run("plan")
+    told = "target 'plain': on board horn cannot run upper; what it runs well there is tiny"
+    assert (done.code, done.err) == (2, f"modelmill: {told}\n")
+    mill.write(own.format("slow"), "board.toml")
+    done = mill.run("plan")
+    told = "target 'plain': on board horn runs upper slowly; what it runs well there is tiny"
+    assert (done.code, told in done.out + done.err) == (0, True)
+    mill.write(own.format("slow") + 'runtime.drum.fast = ["upper"]\n', "board.toml")
+    done = mill.run("plan")
+    assert "slowly" not in done.out + done.err

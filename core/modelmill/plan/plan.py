@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, Literal, cast
 
+from modelmill import suitability
 from modelmill.config import Target
 from modelmill.decode import DecodeError, decode, suggestion
 from modelmill.errors import ModelmillError, PlanError, PluginError
@@ -58,8 +59,19 @@ def checked_fit(target: Target, device: Hardware, facts: Facts, size: int) -> Fi
     return found
 
 
+def _check_runtimes(target: Target, device: Hardware) -> None:
+    """Refuse a scheme that every runtime which the profile speaks of cannot run there."""
+    found = suitability.suitability(device, target.scheme)
+    if found is not None and found.verdict == "impossible":
+        raise PlanError(f"target {target.name!r}: {suitability.explain(found, target.scheme, target.hardware)}")
+
+
 def _warnings(planned: Iterable[PlannedTarget]) -> Iterator[str]:
     for item in planned:
+        runs = suitability.suitability(item.hardware, item.target.scheme)
+        if runs is not None and runs.verdict == "slow":
+            told = suitability.explain(runs, item.target.scheme, item.target.hardware)
+            yield f"target {item.target.name!r}: {told}"
         if item.fit is not None and (not item.fit.fits or item.fit.tight):
             yield f"target {item.target.name!r}: {explain(item.fit, item.target.hardware)}"
 
@@ -85,6 +97,7 @@ class Planner:
 
     def target(self, target: Target) -> PlannedTarget:
         """Find a target's steps. Raises PlanError."""
+        _check_runtimes(target, self.hardware[target.hardware])
         source = self.sources[target.source]
         attempt = _Attempt(planner=self, target=target)
         route = search(source.facts, target, self._makers, attempt)
