@@ -8,6 +8,7 @@ them again, or unmap them, as soon as a write returns.
 import hashlib
 import os
 import threading
+from pathlib import Path
 
 _PIECE = 1 << 20
 LEAD = 64 * _PIECE
@@ -16,15 +17,15 @@ _WRITEBACK = 16 * _PIECE
 
 
 class Follower:
-    """A sha256 that follows the writer of one file; `descriptor` stays open until `result` or `abandon` returns."""
+    """A sha256 that follows the writer of the file at `path`, until `result` or `abandon`."""
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb", buffering=0)
         self._hash = hashlib.sha256()
         self._written = 0
         self._hashed = 0
         self._ended = False
-        self._failure: OSError | None = None
+        self._failure: OSError | MemoryError | None = None
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._follow, name="follower", daemon=True)
         self._thread.start()
@@ -54,6 +55,7 @@ class Follower:
             self._written, self._ended = total, True
             self._changed.notify_all()
         self._thread.join()
+        self._file.close()
 
     def _follow(self) -> None:
         buffer = bytearray(_PIECE)
@@ -62,9 +64,9 @@ class Follower:
             while size := self._next():
                 self._read(memoryview(buffer)[:size])
                 if self._hashed - started >= _WRITEBACK:
-                    _start_writing_back(self._descriptor, started, self._hashed - started)
+                    _start_writing_back(self._file.fileno(), started, self._hashed - started)
                     started = self._hashed
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             with self._changed:
                 self._failure = error
                 self._changed.notify_all()
@@ -78,7 +80,7 @@ class Follower:
     def _read(self, room: memoryview) -> None:
         got = 0
         while got < len(room):
-            more = os.preadv(self._descriptor, [room[got:]], self._hashed + got)
+            more = self._file.readinto(room[got:])
             if not more:
                 raise OSError("the file became shorter while it was written")
             got += more

@@ -25,8 +25,8 @@ class OutputFile:
         self._file_path = job.out / path
         self._notes = job.limits.scratch / "digests"
         self._file_path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self._file_path.open("x+b", buffering=0)
-        self._follower = Follower(self._file.fileno())
+        self._file = self._file_path.open("xb", buffering=0)
+        self._follower = Follower(self._file_path)
         self._size = 0
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
