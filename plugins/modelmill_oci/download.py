@@ -87,39 +87,45 @@ def _attempt(registry: Registry, digest: str, size: int, part: Path) -> int:
 def _receive(response: http.client.HTTPResponse, part: Path, start: int, size: int, hasher: "hashlib._Hash") -> int:
     """Append what comes, never more than `size` in all (a registry cannot fill the disk); the bytes written.
 
-    One thread receives while another hashes and writes: all three leave the interpreter's lock alone.
+    One thread receives, another hashes and a third writes: all three leave the interpreter's lock alone.
     """
     try:
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
     except OSError as error:
         raise _disk(part, error) from error
     moved, free = 0, deque(memoryview(bytearray(_BLOCK)) for _ in range(_BUFFERS))
-    pending: deque[tuple[Future[None], memoryview]] = deque()
+    pending: deque[tuple[Future[None], Future[None], memoryview]] = deque()
 
     def keep(block: memoryview) -> None:
-        hasher.update(block)
         try:
             while block:
                 block = block[file.write(block) :]
         except OSError as error:
             raise _disk(part, error) from error
 
-    with open(descriptor, "wb", buffering=0) as file, ThreadPoolExecutor(1) as writer:  # noqa: PTH123
+    with (
+        open(descriptor, "wb", buffering=0) as file,  # noqa: PTH123
+        ThreadPoolExecutor(1) as writer,
+        ThreadPoolExecutor(1) as reader,
+    ):
         file.truncate(start)
         file.seek(start)
         while start + moved <= size:
             if not free:
-                done, buffer = pending.popleft()
-                done.result()
+                written, hashed, buffer = pending.popleft()
+                written.result()
+                hashed.result()
                 free.append(buffer)
             buffer = free.popleft()
             count = min(response.readinto(buffer), size + 1 - start - moved)
             if not count:
                 break
-            pending.append((writer.submit(keep, buffer[:count]), buffer))
+            block = buffer[:count]
+            pending.append((writer.submit(keep, block), reader.submit(hasher.update, block), buffer))
             moved += count
-        for done, _ in pending:
-            done.result()
+        for written, hashed, _ in pending:
+            written.result()
+            hashed.result()
     return moved
 
 
