@@ -1,4 +1,4 @@
-"""MLX conversions of modelmill and of mlx-lm side by side: wall time and peak memory, each in a process of its own.
+"""MLX conversions of modelmill and of mlx-lm side by side: wall time, CPU time and peak memory of a process each.
 
     python tests/benchmarks/mlx_convert.py [--source FOLDER] [--gigabytes 1 2 4] [--scheme 4bit] [--scratch FOLDER]
 
@@ -37,7 +37,8 @@ record.run(Job(source=Path(source), inputs={}, out=Path(folder) / "out", scheme=
 MEASURED = """
 import resource, subprocess, sys
 subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(used.ru_maxrss, used.ru_utime + used.ru_stime)
 """
 THEIRS: Mapping[str, tuple[str, ...]] = {
     "bf16": ("--dtype", "bfloat16"),
@@ -50,7 +51,9 @@ THEIRS: Mapping[str, tuple[str, ...]] = {
 def main() -> None:
     arguments = _arguments()
     with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
-        print(f"{'source':>12} {'scheme':>9} {'converter':>12} {'threads':>7} {'seconds':>8} {'peak MB':>8}")
+        print(
+            f"{'source':>12} {'scheme':>9} {'converter':>12} {'threads':>7} {'seconds':>8} {'CPU s':>7} {'peak MB':>8}"
+        )
         if arguments.source is not None:
             _compare(arguments.source, Path(scratch), arguments)
             return
@@ -130,8 +133,10 @@ def _measure(size: int, scheme: str, converter: str, threads: str, command: list
     # A process starts with its parent's peak, so a small one in between measures.
     done = subprocess.run([sys.executable, "-c", MEASURED, *command], check=True, stdout=subprocess.PIPE, text=True)
     seconds = time.perf_counter() - start
-    peak = int(done.stdout.splitlines()[-1]) * (1 if sys.platform == "darwin" else 1024) / 1e6
-    print(f"{size / 1e9:9.2f} GB {scheme:>9} {converter:>12} {threads:>7} {seconds:8.2f} {peak:8.0f}", flush=True)
+    resident, processor = done.stdout.splitlines()[-1].split()
+    peak = int(resident) * (1 if sys.platform == "darwin" else 1024) / 1e6
+    row = f"{size / 1e9:9.2f} GB {scheme:>9} {converter:>12} {threads:>7}"
+    print(f"{row} {seconds:8.2f} {float(processor):7.2f} {peak:8.0f}", flush=True)
 
 
 def _assert_equal(ours: Path, theirs: Path) -> None:

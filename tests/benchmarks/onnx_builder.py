@@ -1,4 +1,4 @@
-"""ONNX int4 of modelmill, the bare model builder and Olive side by side: wall time and peak memory, a process each.
+"""ONNX int4 of modelmill, the bare model builder and Olive side by side: time and memory, a process each.
 
     python tests/benchmarks/onnx_builder.py CHECKPOINT [--rounds 3] [--threads 2] [--olive FOLDER] [--scratch FOLDER]
 
@@ -47,7 +47,8 @@ else:
 MEASURED = """
 import resource, subprocess, sys
 subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(used.ru_maxrss, used.ru_utime + used.ru_stime)
 """
 
 
@@ -63,21 +64,22 @@ def main() -> None:
         subprocess.run([sys.executable, "-m", "venv", str(arguments.olive)], check=True)
         subprocess.run([str(arguments.olive / "bin/python"), "-m", "pip", "install", "-q", *OLIVE], check=True)
     source = arguments.checkpoint.resolve()
-    best: dict[str, tuple[float, int]] = {}
+    best: dict[str, tuple[float, float, int]] = {}
     with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
         for number in range(arguments.rounds):
             folder = Path(scratch) / str(number)
             for name, command in commands(source, folder, arguments).items():
-                seconds, memory = measure(command, arguments.threads)
-                best[name] = min(best.get(name, (seconds, memory)), (seconds, memory))
+                found = measure(command, arguments.threads)
+                best[name] = min(best.get(name, found), found)
             data = "model.onnx.data"
             ours = (folder / "int4-builder/out" / data).read_bytes()
             if ours != (folder / "builder" / data).read_bytes():
                 sys.exit("int4-builder is not what the model builder writes")
-    reference = best["model builder"][0]
-    print(f"{'':>20} {'seconds':>8} {'ratio':>6} {'peak MB':>8}")
-    for name, (seconds, memory) in best.items():
-        print(f"{name:>20} {seconds:8.1f} {seconds / reference:6.2f} {memory // 1024:8}")
+    reference = best["model builder"]
+    print(f"{'':>20} {'seconds':>8} {'ratio':>6} {'CPU s':>7} {'ratio':>6} {'peak MB':>8}")
+    for name, (seconds, processor, memory) in best.items():
+        row = f"{name:>20} {seconds:8.1f} {seconds / reference[0]:6.2f}"
+        print(f"{row} {processor:7.1f} {processor / reference[1]:6.2f} {memory // 1024:8}")
 
 
 def commands(source: Path, folder: Path, arguments: argparse.Namespace) -> dict[str, list[str]]:
@@ -95,8 +97,8 @@ def commands(source: Path, folder: Path, arguments: argparse.Namespace) -> dict[
     return found
 
 
-def measure(command: list[str], threads: int) -> tuple[float, int]:
-    """Seconds of wall time and KiB of memory at the peak."""
+def measure(command: list[str], threads: int) -> tuple[float, float, int]:
+    """Seconds of wall time and of CPU, and KiB of memory at the peak."""
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     environment = (
         os.environ | dict.fromkeys(names, str(threads)) | {"HF_HUB_OFFLINE": "1", "OLIVE_DISABLE_TELEMETRY": "1"}
@@ -105,7 +107,9 @@ def measure(command: list[str], threads: int) -> tuple[float, int]:
     told = subprocess.run(
         [sys.executable, "-c", MEASURED, *command], check=True, capture_output=True, text=True, env=environment
     )
-    return time.perf_counter() - start, int(told.stdout)
+    seconds = time.perf_counter() - start
+    resident, processor = told.stdout.split()
+    return seconds, float(processor), int(resident)
 
 
 if __name__ == "__main__":
