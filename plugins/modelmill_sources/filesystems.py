@@ -76,6 +76,8 @@ def _open(scheme: str, location: Location, shown: str) -> tuple[Any, str]:
     authority = url.partition("://")[2].partition("/")[0]
     if ":" in authority.partition("@")[0] and "@" in authority:
         raise SourceError(f"{scheme}: an address in build.toml must hold no password")
+    if url.startswith(("http://", "https://")) and "?" in url:
+        raise SourceError(f"{scheme}: an address in build.toml must hold no query, for signatures lie there")
     try:
         import fsspec
     except ImportError:

@@ -162,6 +162,7 @@ def test_any_file_system_of_fsspec_is_reached(tmp_path: Path) -> None:
     ("scheme", "uri", "revision", "sentence"),
     [
         ("s3", "key:word@bucket/x", None, "must hold no password"),
+        ("fsspec", "https://host/x?sig=word@", None, "must hold no query"),
         ("s3", "models/tiny", "main", "a folder has no revision"),
         ("gs", "models/tiny", None, r"pip install 'modelmill\[gs\]'"),
         ("az", "models/tiny", None, r"pip install 'modelmill\[az\]'"),

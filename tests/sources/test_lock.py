@@ -11,6 +11,7 @@ import pytest
 from source_parts.building import Mill
 from source_parts.hub import COMMIT, Hub
 
+from modelmill.lock.origin import stated_uri
 from modelmill.testing import make_checkpoint
 
 MOVED = "2" * 40
@@ -261,3 +262,32 @@ def test_what_the_hub_answers_is_a_sentence_or_is_waited_for(
     assert done.code == code
     assert sentence in done.err
     assert len(done.err.splitlines()) == (1 if code else 0), done.err
+
+
+@pytest.mark.parametrize(
+    ("uri", "stated"),
+    [
+        ("hf://team/model@main#*.json", "hf://team/model@main#*.json"),
+        ("checkpoint", "checkpoint"),
+        ("path:../checkpoint", "path:../checkpoint"),
+        ("/home/ada/model", "path:model"),
+        ("path:/home/ada/model.gguf", "path:model.gguf"),
+        ("path:///home/ada/model", "path://model"),
+        ("fsspec:file:///home/ada/model", "fsspec:file://model"),
+        ("fsspec:sftp://ada:word@host/model", "fsspec:sftp://host/model"),
+        ("https://host/m.gguf?sig=word#sha256=00", "https://host/m.gguf#sha256=00"),
+        ("other://ada:word@host/m?ref=1", "other://host/m?ref=1"),
+    ],
+)
+def test_a_uri_is_stated_without_passwords_signatures_and_folders_of_this_machine(uri: str, stated: str) -> None:
+    assert stated_uri(uri) == stated
+
+
+def test_a_lock_of_a_folder_named_from_the_root_holds_no_place(tmp_path: Path) -> None:
+    make_checkpoint(tmp_path / "model", "llama")
+    mill = Mill(tmp_path / "build", str(tmp_path / "model"))
+    assert mill("build").code == 0
+    assert mill("build", "--locked", "--offline").code == 0
+    written = [mill.folder / "build.lock", *(path for path in (mill.folder / "dist").rglob("*") if path.is_file())]
+    assert [path for path in written if str(tmp_path).encode() in path.read_bytes()] == []
+    assert locked(mill)["uri"] == "path:model"

@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 from modelmill.config import SourceTable
 from modelmill.errors import ConfigError, SourceError
+from modelmill.lock.origin import stated_uri
 from modelmill.types import Resolution, SourceFile
 
 _OTHERS = (
@@ -35,7 +36,9 @@ def choose(name: str, table: SourceTable, resolution: Resolution) -> tuple[Sourc
     files = tuple(file for file in files if not _matches(file.path, table.exclude))
     if not files:
         what = f"matches {', '.join(table.include)}" if table.include else "is a model's"
-        raise SourceError(f"source {name!r}: none of the {len(resolution.files)} files of {table.uri} {what}")
+        raise SourceError(
+            f"source {name!r}: none of the {len(resolution.files)} files of {stated_uri(table.uri)} {what}"
+        )
     if resolution.mixed and not table.include:
         _refuse_several(name, files)
     return files

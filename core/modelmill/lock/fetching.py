@@ -33,7 +33,7 @@ class Fetcher:
         """SourceError where this source would have to be resolved, and may not be."""
         if self.offline and not place.offer.record.local:
             raise SourceError(
-                f"source {place.name!r}: build.lock does not stand for {place.table.uri}, and --offline asks nobody; "
+                f"source {place.name!r}: build.lock does not stand for {place.stated}, and --offline asks nobody; "
                 "run `modelmill lock` where there is a network"
             )
 
@@ -50,7 +50,7 @@ class Fetcher:
         if not wanted:
             return ()
         self.refuse_missing(place, wanted)
-        order = Order(origin=place.table.uri, revision=revision, files=wanted, promise=promise)
+        order = Order(origin=place.stated, revision=revision, files=wanted, promise=promise)
         workspace = self.store.workspace(f"fetch-{place.name}")
         try:
             with place.connect(revision, scratch or workspace.scratch) as opener:
@@ -68,7 +68,7 @@ class Fetcher:
         try:
             with place.connect(revision, workspace.scratch) as opener:
                 for file in wanted:
-                    peek(opener, place.table.uri, file, folder / file.path)
+                    peek(opener, place.stated, file, folder / file.path)
         finally:
             workspace.remove()
 
@@ -79,6 +79,6 @@ class Fetcher:
             more = f" and {len(files) - _SHOWN} more files" if len(files) > _SHOWN else ""
             size = sum(file.size for file in files)
             raise SourceError(
-                f"source {place.name!r}: the store lacks {names}{more} ({size:,} bytes) of {place.table.uri}, and "
+                f"source {place.name!r}: the store lacks {names}{more} ({size:,} bytes) of {place.stated}, and "
                 "--offline fetches nothing; run `modelmill lock --fetch` where there is a network"
             )

@@ -1,10 +1,11 @@
 """One source of build.toml as its plugin is called: what a plugin raises by mistake is told as the plugin's fault."""
 
 import http.client
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from modelmill.config import Build, SourceTable
 from modelmill.errors import ModelmillError, PluginError
@@ -12,6 +13,8 @@ from modelmill.lock.patience import patiently
 from modelmill.registry import Offer, Registry
 from modelmill.types import Location, Opener, Resolution, Source, SourceFile, Stream
 
+_PASSWORD = re.compile(r"//[^/@]*:[^/@]*@")
+_HERE = re.compile(r"(?P<scheme>path:(?://)?|fsspec:(?:file|local)://)?(?P<path>/.*)")
 _PASSED = (ModelmillError, OSError, http.client.HTTPException)
 
 
@@ -24,6 +27,11 @@ class Origin:
     offer: Offer[Source]
     location: Location
 
+    @property
+    def stated(self) -> str:
+        """The URI as lock, artifacts and errors may say it."""
+        return stated_uri(self.table.uri)
+
     def resolve(self, scratch: Path) -> Resolution:
         """What it stands for now. SourceError, or PluginError."""
 
@@ -35,7 +43,7 @@ class Origin:
             except Exception as error:
                 raise self._foreign(error) from error
 
-        return patiently(resolve, self.table.uri)
+        return patiently(resolve, self.stated)
 
     @contextmanager
     def connect(self, revision: str, scratch: Path) -> Iterator[Opener]:
@@ -75,6 +83,21 @@ class Origin:
         return PluginError(
             f"{self.offer.plugin}: source {self.offer.record.name!r} failed: {type(error).__name__}: {error}"
         )
+
+
+def stated_uri(uri: str) -> str:
+    """A URI without what is nobody else's business: a password, the query of an address, the folders of this machine.
+
+    Only of an `https` URI may the query go, where signatures are: its digest says what the file is.
+    """
+    place, mark, fragment = uri.partition("#")
+    place = _PASSWORD.sub("//", place)
+    if place.startswith("https://"):
+        place = place.partition("?")[0]
+    here = _HERE.fullmatch(place)
+    if here:
+        place = f"{here['scheme'] or 'path:'}{PurePosixPath(here['path']).name}"
+    return f"{place}{mark}{fragment}"
 
 
 def origin(build: Build, name: str, registry: Registry) -> Origin:

@@ -11,7 +11,7 @@ from modelmill.lock.choose import choose
 from modelmill.lock.download import Note
 from modelmill.lock.fetching import RESOLVED, Fetcher
 from modelmill.lock.layout import lay_out
-from modelmill.lock.origin import Origin, origin
+from modelmill.lock.origin import Origin, origin, stated_uri
 from modelmill.lock.peek import can_peek
 from modelmill.lock.reading import read_facts
 from modelmill.lock.records import Drift, LockedFile, LockedSource, digest, drift
@@ -75,7 +75,7 @@ class Resolver:
         now = self._look(place)
         bare = LockedSource(
             name=name,
-            uri=table.uri,
+            uri=place.stated,
             requested=table.revision,
             revision=now.revision,
             format=table.format or "",
@@ -120,7 +120,7 @@ class Resolver:
             facts, _ = read_facts(place, state.locked, None, self._fetcher, self._registry)
             if facts != state.facts:
                 raise SourceError(
-                    f"source {place.name!r}: the headers that {place.table.uri} served first are not those of the "
+                    f"source {place.name!r}: the headers that {place.stated} served first are not those of the "
                     "files that it served then; build again, from the files that are here now"
                 )
 
@@ -163,7 +163,7 @@ class Resolver:
     def _known(self, place: Origin, revision: str) -> dict[tuple[str, int], str]:
         """The digests that the lock has of this very revision."""
         known = self._locked.get(place.name)
-        if known is None or (known.uri, known.revision) != (place.table.uri, revision):
+        if known is None or (known.uri, known.revision) != (place.stated, revision):
             return {}
         return {(file.path, file.size): file.sha256 for file in known.files}
 
@@ -182,6 +182,6 @@ class Resolver:
 
 def _answers(known: LockedSource, table: SourceTable) -> bool:
     """Whether a lock entry is for what build.toml asks for now."""
-    asked = (table.uri, table.revision, table.include, table.exclude)
+    asked = (stated_uri(table.uri), table.revision, table.include, table.exclude)
     same = (known.uri, known.requested, known.include, known.exclude) == asked
     return same and table.format in (None, known.format) and table.license in (None, known.licence)
