@@ -8,6 +8,7 @@ from modelmill.errors import ConfigError
 from modelmill.inspection import inspect
 from modelmill.registry import Registry, load
 from modelmill.testing import make_checkpoint
+from modelmill.testing.steps import convert
 
 from .conftest import BUILD, Mill
 
@@ -53,6 +54,17 @@ def test_whether_a_model_is_ternary_is_told_with_the_figure(tmp_path: Path, regi
     assert (
         "yes: config.json names BitNetForCausalLM; its master weights lie up to" in mill.run("inspect", str(bitnet)).out
     )
+
+
+def test_an_mlx_folder(tmp_path: Path, registry: Registry) -> None:
+    pytest.importorskip("mlx")
+    source = make_checkpoint(tmp_path / "model", "llama")
+    found = inspect(convert("modelmill_mlx", "huggingface-to-mlx", "4bit", source, tmp_path / "mlx"), registry)
+    assert (found.format, found.scheme, found.quantization) == ("mlx", "4bit", "4bit")
+    assert found.parameters == inspect(source, registry).parameters
+    assert {item.type for item in found.types} > {"4bit-g64"}
+    assert found.context
+    assert found.memory is not None
 
 
 def test_an_artifact_is_told_with_what_made_it(mill: Mill) -> None:
