@@ -15,8 +15,8 @@ from modelmill_mlx.schemes import FLOATS
 BLOCK_BYTES = 8 << 20
 """Bytes of a weight that are quantized at a time; several are under way at once."""
 _START = 30 << 20
-_IN_FLIGHT = 120 << 20
-"""What blocks under way take on six cores: two for each, as they came and as they become."""
+_IN_FLIGHT = 96 << 20
+"""What blocks under way take on four or five cores: two for each, as they came and as they become."""
 _READ, _QUANTIZE, _MICROSCALE = 1.5e9, 3e8, 1e7
 """Bytes of source per second on one core: copied, by the affine kernel, and by MLX's CPU kernel for mxfp4."""
 
