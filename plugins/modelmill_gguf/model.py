@@ -25,6 +25,7 @@ _TEXTS = (
     "tokenizer.ggml.pre",
     "tokenizer.chat_template",
 )
+_TEMPLATE = "tokenizer.chat_template"  # and, for tool use and the like, with a name behind it
 _ARRAYS = {
     "tokenizer.ggml.tokens": (ValueType.STRING,),
     "tokenizer.ggml.merges": (ValueType.STRING,),
@@ -142,6 +143,7 @@ def _check_kinds(name: str, fields: Mapping[str, Field]) -> None:
 def facts(folder: Path) -> Facts:
     """What is known of a GGUF model from its headers. Raises ConvertError for one that is not sound."""
     model = read_model(folder)
+    _check_templates(model)
     scheme = _scheme(model)
     texts = {key: text(model, f"general.{key}") for key in ("architecture", "license")}
     first = model.parts[0].header
@@ -162,6 +164,15 @@ def facts(folder: Path) -> Facts:
             "checkpoint": checkpoint,
         },
     )
+
+
+def _check_templates(model: Model) -> None:
+    """No chat template, of those that runtimes choose among, reaches out of itself."""
+    from modelmill.checkpoint import check_chat_template
+
+    for key, field in model.fields.items():
+        if key.startswith(_TEMPLATE) and field.kind is ValueType.STRING:
+            check_chat_template(value(field), f"{model.parts[0].path.name}: {key}")
 
 
 def _scheme(model: Model) -> str | None:

@@ -45,6 +45,7 @@ _REFUSED = {
 """Settings of adapter_config.json that mean more than W + s·BA, and what each means."""
 _STARTS = (True, False, "gaussian", "eva", "orthogonal")
 """Ways to begin training (`init_lora_weights`) that leave the base's weights as they are."""
+_LARGEST_ALPHA = 1e9
 _NAME = re.compile(r"[\w.]+")
 
 
@@ -125,16 +126,18 @@ def changes(found: Facts) -> tuple[Change, ...]:
 def _check_kind(config: Mapping[str, Any]) -> None:
     kind = config.get("peft_type")
     if kind != "LORA":
-        raise ConvertError(f"{CONFIG}: the adapter is {kind!r}, and only LORA can be merged; merge it with peft first")
+        raise ConvertError(f"{CONFIG}: the adapter is {kind!r:.40}; only LORA can be merged here, others with peft")
     for name, meaning in _REFUSED.items():
         if config.get(name):
             raise ConvertError(f"{CONFIG}: the adapter {meaning} ({name}); merge it with peft first")
     if config.get("bias", "none") != "none":
-        raise ConvertError(f"{CONFIG}: the adapter trains biases (bias = {config['bias']!r}); merge it with peft first")
+        raise ConvertError(
+            f"{CONFIG}: the adapter trains biases (bias = {config['bias']!r:.80}); merge it with peft first"
+        )
     start = config.get("init_lora_weights", True)
     if start not in _STARTS:
         raise ConvertError(
-            f"{CONFIG}: the adapter began with init_lora_weights = {start!r}, which changes the base's weights too; "
+            f"{CONFIG}: the adapter began with init_lora_weights = {start!r:.40}, which changes the base's weights; "
             "convert it to a plain LoRA with peft's path_initial_model_for_weight_conversion, or merge it with peft"
         )
 
@@ -170,10 +173,10 @@ def _low_rank(
         raise ConvertError(f"{WEIGHTS}: the pair for {module!r} has the ranks {rank} and {up.shape[1]}")
     stated = _setting(config, "rank_pattern", module, "r")
     if stated != rank:
-        raise ConvertError(f"{WEIGHTS}: the pair for {module!r} has the rank {rank}, {CONFIG} says {stated!r}")
+        raise ConvertError(f"{WEIGHTS}: the pair for {module!r} has the rank {rank}, {CONFIG} says {stated!r:.80}")
     alpha = _setting(config, "alpha_pattern", module, "lora_alpha")
-    if type(alpha) not in (int, float) or not math.isfinite(alpha):
-        raise ConvertError(f"{CONFIG}: lora_alpha of {module!r} is {alpha!r}, not a number")
+    if type(alpha) not in (int, float) or not abs(alpha) <= _LARGEST_ALPHA:
+        raise ConvertError(f"{CONFIG}: lora_alpha of {module!r} is {alpha!r:.40}, not a number of sensible size")
     shape = (down.shape[1], up.shape[0]) if transposed else (up.shape[0], down.shape[1])
     if below is not None and below.shape != shape:
         raise ConvertError(f"{WEIGHTS}: {below.name!r} has the shape {list(below.shape)}, its pair makes {list(shape)}")
@@ -202,7 +205,7 @@ def _setting(config: Mapping[str, Any], patterns: str, module: str, general: str
         plain = pattern.removesuffix("$").replace("\\.", ".")
         end = plain.removeprefix("^").removeprefix(".*")
         if not _NAME.fullmatch(end):
-            raise ConvertError(f"{CONFIG}: the pattern {pattern!r} of {patterns} is more than the end of a name")
+            raise ConvertError(f"{CONFIG}: the pattern {pattern!r:.80} of {patterns} is more than the end of a name")
         is_end = plain.startswith((".*", "^.*")) and module.endswith(end)
         if module == end or is_end or (not plain.startswith("^") and module.endswith(f".{end}")):
             return value

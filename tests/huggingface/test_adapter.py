@@ -26,6 +26,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "another rank for some": ({"rank_pattern": {"q_proj": 9}}, "says 9"),
     "no alpha": ({"lora_alpha": None}, "not a number"),
     "an alpha that is none": ({"lora_alpha": True}, "not a number"),
+    "an alpha beyond all": ({"lora_alpha": 10**400}, "not a number"),
     "a pattern that never ends": ({"alpha_pattern": {"(a+)+$": 1}}, "more than the end of a name"),
     "patterns that are none": ({"alpha_pattern": ["q_proj"]}, "not an object"),
 }

@@ -10,7 +10,7 @@ from modelmill.checkpoint.folder import find_tensors
 from modelmill.checkpoint.jsonfile import read_object
 from modelmill.checkpoint.licence import read_licence
 from modelmill.checkpoint.safetensors import tensor_bytes
-from modelmill.checkpoint.tokenizer import Tokenizer, read_tokenizer, summarize
+from modelmill.checkpoint.tokenizer import Tokenizer, chat_templates, read_tokenizer, summarize
 from modelmill.errors import ConvertError
 from modelmill.types import Facts, Tensor
 
@@ -38,8 +38,8 @@ def facts(folder: Path, tokenizer: Tokenizer | None = None, tensors: tuple[Tenso
     architecture = architectures[0] if isinstance(architectures, list) and architectures else None
     quantized = config.get("quantization_config")
     tokenizer = tokenizer or read_tokenizer(folder)
-    if tokenizer and tokenizer.chat_template:
-        check_chat_template(tokenizer.chat_template)
+    for where, template in chat_templates(folder):
+        check_chat_template(template, where)
     generation = folder / "generation_config.json"
     return Facts(
         format="huggingface",

@@ -1,6 +1,7 @@
 """Bounded, strict reading of the JSON files that a checkpoint consists of."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -8,6 +9,7 @@ from modelmill.errors import ConvertError
 
 CONFIG_LIMIT = 16 * 1024**2
 """Bytes; the largest known config.json is below one megabyte."""
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 TOKENIZER_LIMIT = 128 * 1024**2
 """Bytes; the largest known tokenizer.json (262,144 tokens) has 33 MB."""
 
@@ -39,7 +41,10 @@ def read_object(path: Path, limit: int = CONFIG_LIMIT) -> dict[str, Any]:
 
 
 def parse_object(data: bytes, where: str) -> dict[str, Any]:
-    """One JSON object (RFC 8259, UTF-8, no duplicate keys, no NaN). `where` opens an error's sentence."""
+    """One JSON object (RFC 8259, UTF-8, no duplicate keys, no NaN, no half of a surrogate pair).
+
+    `where` opens an error's sentence.
+    """
     try:
         value = json.loads(data.decode(), object_pairs_hook=_unique, parse_constant=_constant)
     except UnicodeDecodeError as error:
@@ -50,7 +55,17 @@ def parse_object(data: bytes, where: str) -> dict[str, Any]:
         raise ConvertError(f"{where}: is not strict JSON: {error}") from None
     if not isinstance(value, dict):
         raise ConvertError(f"{where}: holds {type(value).__name__}, not an object")
+    if _SURROGATE.search(data):
+        _check_text(value, where)
     return value
+
+
+def _check_text(value: dict[str, Any], where: str) -> None:
+    """Every text in a value is one that can be written again: escapes can spell what no encoding has."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ConvertError(f"{where}: holds half of a surrogate pair, which is no text") from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

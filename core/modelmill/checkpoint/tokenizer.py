@@ -6,7 +6,7 @@ Read from `tokenizer.json` (the tokenizers library's serialisation), `tokenizer_
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -228,6 +228,21 @@ def _added_token(at: Any, entry: Any, file: str) -> AddedToken:
 def _added_tokens_file(folder: Path) -> Mapping[str, int]:
     path = folder / "added_tokens.json"
     return read_object(path, CONFIG_LIMIT) if path.is_file() else {}
+
+
+def chat_templates(folder: Path) -> Iterator[tuple[str, str]]:
+    """Every chat template that some runtime may choose, for tool use and the like, with where it stands."""
+    for path in sorted((*folder.glob("*.jinja"), *folder.glob("additional_chat_templates/*.jinja"))):
+        yield path.relative_to(folder).as_posix(), read_text(path, CONFIG_LIMIT)
+    for name in ("tokenizer_config.json", "processor_config.json", "chat_template.json"):
+        if not (folder / name).is_file():
+            continue
+        found = read_object(folder / name, CONFIG_LIMIT).get("chat_template")
+        entries = found.values() if isinstance(found, dict) else found if isinstance(found, list) else (found,)
+        for entry in entries:
+            template = entry.get("template") if isinstance(entry, dict) else entry
+            if isinstance(template, str):
+                yield f"{name}: chat_template", template
 
 
 def _chat_template(folder: Path, config: Mapping[str, Any]) -> str | None:
