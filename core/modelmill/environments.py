@@ -68,18 +68,22 @@ def state(store: Path, pins: tuple[Pin, ...]) -> State:
     return "good" if made.get("files") == _stamp(where) else "changed"
 
 
-def ensure(store: Store, name: str, pins: tuple[Pin, ...], told: Callable[[], None] = lambda: None) -> Path:
+def ensure(store: Store, name: str, pins: tuple[Pin, ...], told: Callable[[str], None]) -> Path:
     """Have the environment of a toolchain, and return it; it stays as it is until this process ends.
 
-    Makes it where it is missing, and anew where it was changed; `told` is called before. Waits while another
-    process makes it. ToolchainError, with what to do, where it cannot be made.
+    Makes it where it is missing, and anew where it was changed. Waits while another process makes it. `told` hears
+    of both in a line. ToolchainError, with what to do, where it cannot be made.
     """
     where = folder(store.root, pins)
     with writing(where):
         where.parent.mkdir(exist_ok=True)
         descriptor = os.open(_lock(where), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     while True:
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            told(f"toolchain {name}: waiting for another build that makes its environment")
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
         if state(store.root, pins) == "good":
             return where
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -87,7 +91,7 @@ def ensure(store: Store, name: str, pins: tuple[Pin, ...], told: Callable[[], No
         if found == "changed":
             store.warn(f"toolchain {name!r}: its environment changed since it was made, so it is made again ({where})")
         if found != "good":
-            told()
+            told(f"toolchain {name}: making its environment of {len(pins)} packages")
             try:
                 _make(where, name, pins, descriptor)
             except BaseException:
@@ -105,10 +109,10 @@ def _make(where: Path, name: str, pins: tuple[Pin, ...], descriptor: int) -> Non
         write_atomic(_note(where), json.dumps({"pins": pins_digest(pins), "files": _stamp(where)}).encode())
     except ToolchainError as error:
         _remove(where)
-        raise ToolchainError(
-            f"toolchain {name!r}: its environment cannot be made: {error}; where the package index can be reached "
-            f"(pip's own settings count, such as PIP_INDEX_URL and PIP_FIND_LINKS), run: {MEND}"
-        ) from error
+        mend = f"where the package index can be reached ({pip.SETTINGS}), run: {MEND}"
+        if isinstance(error, pip.DigestError):
+            mend = "if what is there now is to be trusted, pin it with `modelmill lock --update`"
+        raise ToolchainError(f"toolchain {name!r}: its environment cannot be made: {error}; {mend}") from error
     except BaseException:
         _remove(where)
         raise

@@ -65,8 +65,7 @@ class Pinner:
                     f"toolchain {name!r}: its environment is not in the store, and --offline fetches nothing; run "
                     f"`{environments.MEND}` where there is a network"
                 )
-            line = f"toolchain {name}: making its environment of {len(pins)} packages"
-            self._ready[name] = environments.ensure(self._store, name, pins, lambda: self._told(line))
+            self._ready[name] = environments.ensure(self._store, name, pins, self._told)
         return self._ready[name]
 
     def _find(self, toolchain: Toolchain) -> tuple[Pin, ...]:
@@ -89,8 +88,7 @@ class Pinner:
         except ToolchainError as error:
             raise ToolchainError(
                 f"toolchain {toolchain.name!r}: its requirements cannot be resolved: {error}; where the package index "
-                "can be reached (pip's own settings count, such as PIP_INDEX_URL and PIP_FIND_LINKS), run: modelmill "
-                "lock"
+                f"can be reached ({pip.SETTINGS}), run: modelmill lock"
             ) from error
         if found != pins:
             before = known if known is not None and stands else None

@@ -5,6 +5,7 @@ pip's own settings (PIP_* variables, pip.conf) say where packages come from; tho
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -14,14 +15,21 @@ from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from modelmill.distributions import stated_licence
 from modelmill.errors import ToolchainError
 from modelmill.lock.toolchains import Pin, this_platform
 
+_DIGEST = re.compile(r"\s*(Expected sha256|Got) ")
 _DROPPED = ("DRY_RUN", "EDITABLE", "NO_DEPS", "PREFIX", "PYTHON", "REPORT", "REQUIREMENT", "REQUIRE_VIRTUALENV", "ROOT")
 _OURS = {*(f"PIP_{name}" for name in _DROPPED), "PIP_TARGET", "PIP_USER", "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV"}
+SETTINGS = "pip's own settings count, such as PIP_INDEX_URL and PIP_FIND_LINKS"
 _PURE = "-none-any.whl"
+
+
+class DigestError(ToolchainError):
+    """A wheel has another digest than the one that it is pinned by."""
 
 
 def native(pin: Pin) -> bool:
@@ -74,17 +82,18 @@ def _pip(*arguments: str, keep: tuple[int, ...] = ()) -> None:
         pass_fds=keep,
         check=False,
     )
-    if done.returncode != 0:
-        raise ToolchainError(_complaint(done.stderr) or f"pip ended with status {done.returncode}")
+    if done.returncode == 0:
+        return
+    digests = [" ".join(line.split()) for line in done.stderr.splitlines() if _DIGEST.match(line)]
+    if digests:
+        raise DigestError(f"a wheel is not what build.lock pins: {', '.join(digests)}")
+    raise ToolchainError(_complaint(done.stderr) or f"pip ended with status {done.returncode}")
 
 
 def _complaint(told: str) -> str:
-    """What pip says was wrong, in one line: its last error, with the lines of a digest that is another's."""
+    """What pip says was wrong, in one line: its last error."""
     lines = [line.strip() for line in told.splitlines()]
     errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
-    digests = [line for line in lines if line.startswith(("Expected sha256", "Got "))]
-    if digests:
-        return f"a wheel is not what build.lock pins: {', '.join(' '.join(line.split()) for line in digests)}"
     if errors and any("connection broken by" in line for line in lines):  # pip tells so each time that it tries again
         return f"the package index cannot be reached ({errors[-1]})"
     return errors[-1] if errors else next((line for line in reversed(lines) if line), "")
@@ -98,7 +107,7 @@ def _pin(name: str, item: Mapping[str, Any], requires: Iterable[str]) -> Pin:
     return Pin(
         platform=this_platform(),
         name=name,
-        version=metadata["version"],
+        version=str(Version(metadata["version"])),
         file=file,
         sha256=digest,
         licence=stated_licence(metadata.get("license_expression"), metadata.get("license")),

@@ -35,7 +35,7 @@ def _environment(toolchain: Toolchain, root: Path) -> Path:
     store = Store(root)
     path = store.root / "toolchains" / f"{canonical.sha256([toolchain.name, *toolchain.requires])}.lock"
     pins = _pins(toolchain, path)
-    return environments.ensure(store, toolchain.name, pins)
+    return environments.ensure(store, toolchain.name, pins, lambda line: None)  # noqa: ARG005
 
 
 def _pins(toolchain: Toolchain, path: Path) -> tuple[Pin, ...]:
