@@ -11,7 +11,7 @@ from modelmill.testing.artifacts import make_artifact
 from modelmill.testing.folders import contents, snapshot
 from modelmill.testing.plugins import packager
 from modelmill.testing.suite import Suite
-from modelmill.types import PackageJob, Packager
+from modelmill.types import Hardware, PackageJob, Packager
 
 
 class PackagerSuite(Suite):
@@ -22,6 +22,10 @@ class PackagerSuite(Suite):
     """The packager's name."""
     options: ClassVar[Mapping[str, Any]] = {}
     """Options for every run, where the packager has some without a default."""
+    hardware: ClassVar[Mapping[str, Any]] = {}
+    """The fields of the target's hardware profile, where the packager reads some."""
+    memory: ClassVar[int | None] = None
+    """Bytes that the artifact needs to run there."""
 
     def make_artifact(self, folder: Path) -> None:
         """Put an artifact that it packages into an empty folder."""
@@ -43,7 +47,15 @@ class PackagerSuite(Suite):
     def package(self, record: Packager[Any], artifact: Path, out: Path) -> dict[str, str]:
         """Package into a new folder and say what is there then."""
         out.mkdir(parents=True)
-        record.package(PackageJob(artifact=artifact, out=out, options=decode(record.options, self.options)))
+        record.package(
+            PackageJob(
+                artifact=artifact,
+                out=out,
+                options=decode(record.options, self.options),
+                hardware=Hardware(fields=self.hardware) if self.hardware else None,
+                memory=self.memory,
+            )
+        )
         return contents(out)
 
     def test_same_artifact_gives_same_bytes_wherever_it_lies(
