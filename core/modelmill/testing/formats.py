@@ -29,6 +29,8 @@ class FormatSuite(Suite):
     """The format's name."""
     reads_values: ClassVar[bool] = True
     """Whether the test may widen tensors to float32 (which needs numpy)."""
+    knows_its_length: ClassVar[bool] = True
+    """Whether a file that ends early can be told from a whole one: of a text it cannot."""
 
     def make_sample(self, folder: Path) -> None:
         """Put a small sound model of the format into an empty folder."""
@@ -102,6 +104,8 @@ class FormatSuite(Suite):
         record.validate(sample)
 
     def test_validate_finds_a_file_cut_short(self, record: Format, sample: Path) -> None:
+        if not self.knows_its_length:
+            return
         largest = max((path for path in sample.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
         content = largest.read_bytes()
         for size in {0, 1, 7, len(content) // 3, len(content) // 2, len(content) - 1}:
