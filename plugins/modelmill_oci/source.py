@@ -85,7 +85,7 @@ def _open(registry: Registry, file: SourceFile, start: int) -> Stream:
     def close() -> None:
         exchange.__exit__(None, None, None)
 
-    return Stream(read=response.read, close=close, start=start if response.status == HTTPStatus.PARTIAL_CONTENT else 0)
+    return Stream(read=response.read1, close=close, start=start if response.status == HTTPStatus.PARTIAL_CONTENT else 0)
 
 
 @contextmanager

@@ -65,7 +65,7 @@ def open_at(address: Address, start: int) -> Stream:
         if error.code == _RANGE_ENDS and start:
             return open_at(address, 0)
         raise failure(address.shown, error) from None
-    return Stream(read=response.read, close=response.close, start=start if response.status == _PARTIAL else 0)
+    return Stream(read=response.read1, close=response.close, start=start if response.status == _PARTIAL else 0)
 
 
 def size_of(address: Address) -> int:

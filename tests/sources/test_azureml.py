@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 from source_parts.azure import SIGNATURE, TOKEN, Azure, serving
+from source_parts.building import Mill
 from source_parts.fetching import fetch, partial_files
 
 from modelmill import Location, SourceError, SourceFile, TransientError
+from modelmill.testing import make_checkpoint
 from modelmill_sources.azureml import SOURCE
 
 CONTENT = bytes(range(256)) * 4096
@@ -146,3 +148,23 @@ def test_an_unknown_cloud_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("AZUREML_CURRENT_CLOUD", "Cirrus")
     with pytest.raises(SourceError, match="known are AzureCloud"):
         SOURCE.resolve(at(), tmp_path)
+
+
+@pytest.mark.fault
+def test_a_build_waits_for_a_registry_that_is_busy(tmp_path: Path, azure: Azure) -> None:
+    make_checkpoint(tmp_path / "model", "llama")
+    azure.blobs = {f"models/one/{path.name}": path.read_bytes() for path in (tmp_path / "model").iterdir()}
+    azure.folders = ()
+    mill = Mill(tmp_path / "build", f"azureml://{TINY}")
+    azure.faults = [("/discovery", 503), ("/container?", 429), ("/datarefs/", 429), ("/model.safetensors", 500)]
+    done = mill("lock")
+    assert done.code == 0, done.err
+    assert azure.faults == []
+    assert mill("build", "--locked", "--offline").code == 0
+    text = (mill.folder / "build.lock").read_text()
+    assert f'uri = "azureml://{TINY}"' in text
+    assert "secret" not in text
+    assert TOKEN not in text
+    azure.blobs["models/one/config.json"] += b" "
+    done = mill("lock", "--check")
+    assert (done.code, "base: config.json changed" in done.out) == (2, True)

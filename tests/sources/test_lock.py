@@ -2,8 +2,11 @@
 
 import os
 import shutil
+import signal
 import subprocess
+import time
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +207,36 @@ def test_a_build_without_any_network_gives_the_same_bytes(tmp_path: Path) -> Non
     shutil.rmtree(mill.folder / "store")
     done = mill("build", "--locked", "--offline", before=alone)
     assert (done.code, "the store lacks" in done.err) == (2, True)
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_fetch_that_was_stopped_goes_on_where_it_was(
+    tmp_path: Path, remote: Hub, checkpoint: dict[str, bytes], number: signal.Signals
+) -> None:
+    mill = Mill(tmp_path / "build", "hf://team/model")
+    assert mill("lock").code == 0
+    remote.stall_after, remote.requests[:] = 100_000, []
+    with subprocess.Popen(mill.command("lock", "--fetch"), cwd=mill.folder) as process:
+        assert remote.stalled.wait(60)
+        (part,) = (mill.folder / "store" / "partial").iterdir()
+        wait_for(lambda: part.stat().st_size == 100_000)
+        process.send_signal(number)
+        assert process.wait(15) == (130 if number is signal.SIGINT else -number), "though the server says no more"
+    assert mill("lock", "--fetch").code == 0
+    asked = [wanted for path, wanted, _ in remote.requests if path.endswith("/model.safetensors")]
+    assert asked == ["", "bytes=100000-"]
+    assert list((mill.folder / "store" / "partial").iterdir()) == []
+    assert checkpoint["model.safetensors"] in {
+        path.read_bytes() for path in (mill.folder / "store" / "blobs" / "sha256").iterdir()
+    }
+
+
+def wait_for(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 @pytest.mark.usefixtures("checkpoint")

@@ -5,9 +5,8 @@ import http.client
 import os
 import shutil
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor
-from concurrent.futures import wait as wait_for
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +24,8 @@ AT_ONCE = 4
 """Files that are fetched at the same time."""
 _CHUNK = 1024 * 1024
 _POLL = 0.2
+_GRACE = 1.0
+"""Seconds that the other threads get to end when a file has failed."""
 
 Note = Callable[[int, int], None]
 """Told, now and then, the bytes that came so far and those that there are."""
@@ -52,8 +53,11 @@ class _Transfer:
     order: Order
     store: Store
     pause: Pause | None
+    todo: deque[SourceFile]
     stop: threading.Event = field(default_factory=threading.Event)
     came: dict[str, int] = field(default_factory=dict)
+    here: dict[str, LockedFile] = field(default_factory=dict)
+    failures: list[BaseException] = field(default_factory=list)
 
 
 def download(
@@ -69,30 +73,41 @@ def download(
     this process or another, goes on from there; whole files are in the store at once, whatever becomes of the
     others. A file with another size or digest than promised is fetched once more, then refused. SourceError.
     """
-    transfer = _Transfer(open=opener, order=order, store=store, pause=pause)
+    transfer = _Transfer(open=opener, order=order, store=store, pause=pause, todo=deque(order.files))
     total = sum(file.size for file in order.files)
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    threads = [threading.Thread(target=_work, args=(transfer,), daemon=True) for _ in order.files[:AT_ONCE]]
+    try:
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads) and not transfer.failures:
+            for thread in threads:
+                thread.join(_POLL / len(threads))
+            if note is not None:
+                note(sum(transfer.came.values()), total)
+    finally:
+        transfer.stop.set()
+    if transfer.failures:
+        for thread in threads:
+            thread.join(_GRACE)
+        raise transfer.failures[0]
+    if note is not None:
+        note(total, total)
+    return tuple(transfer.here[file.path] for file in order.files)
+
+
+def _work(transfer: _Transfer) -> None:
+    """One file after the other, until there are no more or one of any thread fails.
+
+    Threads are daemons, which nobody waits for: one may be stuck in a connection that says nothing any more.
+    """
+    while not transfer.stop.is_set():
         try:
-            running = [pool.submit(_have, transfer, file) for file in order.files]
-            _watch(transfer, running, total, note)
-        finally:
-            transfer.stop.set()
-            pool.shutdown(cancel_futures=True)
-    failed = [error for future in running if not future.cancelled() and (error := future.exception())]
-    for error in failed:
-        if not isinstance(error, _StoppedError):
-            raise error
-    return tuple(future.result() for future in running)
-
-
-def _watch(transfer: _Transfer, running: list[Future[LockedFile]], total: int, note: Note | None) -> None:
-    """Wait for all files, or for the first that fails."""
-    pending = set(running)
-    while pending:
-        done, pending = wait_for(pending, timeout=_POLL, return_when=FIRST_EXCEPTION)
-        if note is not None:
-            note(sum(transfer.came.values()), total)
-        if any(future.exception() for future in done):
+            file = transfer.todo.popleft()
+            transfer.here[file.path] = _have(transfer, file)
+        except (IndexError, _StoppedError):
+            return
+        except BaseException as error:  # noqa: BLE001 - it is raised again where it is waited for
+            transfer.failures.append(error)
             return
 
 
@@ -159,6 +174,8 @@ def _receive(transfer: _Transfer, file: SourceFile, target: BinaryIO) -> tuple[s
     hasher, done = _so_far(target, file.size)
     failures = 0
     while done < file.size:
+        if transfer.stop.is_set():
+            raise _StoppedError
         before, after = done, None
         try:
             with closing(transfer.open(file, done)) as stream:

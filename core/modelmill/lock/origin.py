@@ -3,7 +3,7 @@
 import http.client
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -49,13 +49,17 @@ class Origin:
     def connect(self, revision: str, scratch: Path) -> Iterator[Opener]:
         """An opener of files of a resolved revision: not of what the same name may stand for a moment later."""
         pinned = Location(uri=self.location.uri, revision=revision, base=self.location.base)
-        manager = self.offer.record.connect(pinned, scratch)
-        try:
-            opener = manager.__enter__()
-        except ModelmillError:
-            raise
-        except Exception as error:
-            raise self._foreign(error) from error
+
+        def enter() -> tuple[AbstractContextManager[Opener], Opener]:
+            manager = self.offer.record.connect(pinned, scratch)
+            try:
+                return manager, manager.__enter__()
+            except ModelmillError:
+                raise
+            except Exception as error:
+                raise self._foreign(error) from error
+
+        manager, opener = patiently(enter, self.stated)
         try:
             yield lambda file, start: self._open(opener, file, start)
         finally:

@@ -30,7 +30,7 @@ class Mill:
         )
 
     def __call__(self, *words: str, before: tuple[str, ...] = (), environment: Mapping[str, str] | None = None) -> Done:
-        command = [*before, sys.executable, "-m", "modelmill", *words, "--store", str(self.folder / "store")]
+        command = [*before, *self.command(*words)]
         done = subprocess.run(
             command,
             cwd=self.folder,
@@ -41,3 +41,7 @@ class Mill:
             timeout=120,
         )
         return Done(done.returncode, done.stdout, done.stderr)
+
+    def command(self, *words: str) -> list[str]:
+        """The words of a command line."""
+        return [sys.executable, "-m", "modelmill", *words, "--store", str(self.folder / "store")]

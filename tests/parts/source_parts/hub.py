@@ -25,6 +25,10 @@ class Hub:
     """Statuses to answer with before all is well."""
     cut_after: int | None = None
     """Bytes after which the next answer breaks off."""
+    stall_after: int | None = None
+    """Bytes after which the next answer comes no further until the server ends."""
+    stalled: threading.Event = field(default_factory=threading.Event)
+    over: threading.Event = field(default_factory=threading.Event)
     corrupted: int = 0
     """Answers that come with one byte wrong."""
     error_code: str | None = None
@@ -123,6 +127,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
             self.connection.shutdown(2)
             return
+        if status < 300 and self.state.stall_after is not None and len(body) > self.state.stall_after:
+            self.wfile.write(body[: self.state.stall_after])
+            self.state.stall_after = None
+            self.state.stalled.set()
+            self.state.over.wait(60)
+            return
         self.wfile.write(body)
 
 
@@ -141,5 +151,6 @@ def serving(state: Hub, context: ssl.SSLContext | None = None) -> Iterator[Hub]:
     try:
         yield state
     finally:
+        state.over.set()
         server.shutdown()
         server.server_close()
