@@ -68,18 +68,18 @@ def _toolchain(toolchain: Toolchain, known: LockedToolchain | None, lock: str, s
     name = f"toolchain {toolchain.name}"
     pins = known.on(this_platform()) if known is not None and known.requires == toolchain.requires else ()
     if not pins:
-        said = f"not pinned in {lock} for {this_platform()}, which a target that needs it does; {users}"
+        said = f"not pinned in {lock} for {this_platform()}: the first build that needs it does so; {users}"
         return Finding(name=name, state="missing", said=said, mend=environments.MEND)
     where = environments.folder(store, pins)
     match environments.state(store, pins):
         case "good":
-            said = f"{len(pins)} packages, {environments.size(where) / 2**20:,.1f} MiB in {where}; {users}"
+            said = f"{environments.counted(pins)}, {environments.size(where) / 2**20:,.1f} MiB in {where}; {users}"
             return Finding(name=name, state="good", said=said)
         case "changed":
             said = f"its environment changed since it was made ({where}); {users}"
             return Finding(name=name, state="bad", said=said, mend=environments.MEND)
         case "missing":
-            said = f"{len(pins)} packages pinned, and their environment is not made yet; {users}"
+            said = f"{environments.counted(pins)} pinned, and their environment is not made yet; {users}"
             return Finding(name=name, state="missing", said=said, mend=environments.MEND)
 
 

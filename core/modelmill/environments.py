@@ -51,6 +51,11 @@ def folder(store: Path, pins: tuple[Pin, ...]) -> Path:
     return store.absolute() / FOLDER / canonical.sha256([pins_digest(pins), *interpreter])
 
 
+def counted(pins: tuple[Pin, ...]) -> str:
+    """How many packages there are, for people."""
+    return "1 package" if len(pins) == 1 else f"{len(pins)} packages"
+
+
 def python_of(environment: Path) -> Path:
     """The interpreter of an environment."""
     return environment / "bin" / "python"
@@ -91,7 +96,7 @@ def ensure(store: Store, name: str, pins: tuple[Pin, ...], told: Callable[[str],
         if found == "changed":
             store.warn(f"toolchain {name!r}: its environment changed since it was made, so it is made again ({where})")
         if found != "good":
-            told(f"toolchain {name}: making its environment of {len(pins)} packages")
+            told(f"toolchain {name}: making its environment of {counted(pins)}")
             try:
                 _make(where, name, pins, descriptor)
             except BaseException:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 from interpreters import install, make_interpreter
 from wheels import make_wheel
 
@@ -145,7 +147,9 @@ def test_the_lock_pins_the_whole_closure_by_the_digests_of_the_wheels(workshop: 
 
 
 def test_the_sbom_lists_both_closures_and_what_each_step_used(finished: Workshop) -> None:
-    bom = json.loads((finished.folder / "dist/stamps/1.0/new/sbom.cdx.json").read_text())
+    text = (finished.folder / "dist/stamps/1.0/new/sbom.cdx.json").read_text()
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    bom = json.loads(text)
     formula = bom["formulation"][0]
     tool = next(item for item in formula["components"] if item["name"] == "tinytool")
     pin = next(pin for pin in finished.lock()["toolchain"]["new"]["pin"] if pin["name"] == "tinytool")
