@@ -65,6 +65,12 @@ def _azure(key: str, base: Path) -> Signer:  # noqa: ARG001
     return services.open_service("azurekms", key)
 
 
+def _vault(key: str, base: Path) -> Signer:  # noqa: ARG001
+    from modelmill_signers import vault
+
+    return vault.open_key(key)
+
+
 OFFERS = (
     SignerOffer(scheme="file", open=_file, create=_create_file, files=_files_of_file),
     SignerOffer(scheme="env", open=_environment),
@@ -73,4 +79,5 @@ OFFERS = (
     SignerOffer(scheme="awskms", open=_aws, requirement="modelmill[kms]"),
     SignerOffer(scheme="gcpkms", open=_google, requirement="modelmill[kms]"),
     SignerOffer(scheme="azurekms", open=_azure, requirement="modelmill[kms]"),
+    SignerOffer(scheme="vault", open=_vault),
 )

@@ -2,6 +2,7 @@ import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -64,11 +65,13 @@ def test_what_a_token_needs_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> Non
         services.open_token("slot")
 
 
-@pytest.mark.skipif(importlib.util.find_spec("boto3") is not None, reason="boto3 is installed")
 def test_a_missing_client_library_is_named_with_the_command_that_installs_it() -> None:
     pytest.importorskip("securesystemslib")
-    with pytest.raises(SignError, match=r"pip install 'modelmill\[kms\]'"):
-        services.open_service("awskms", "1234")
+    code = "import sys; sys.modules['boto3'] = None; from modelmill_signers import services;"
+    code += "services.open_service('awskms', '1234')"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "SignError: awskms:1234: " in found.stderr
+    assert "pip install 'modelmill[kms]' brings what is missing" in found.stderr
 
 
 def test_an_incomplete_azure_key_is_refused() -> None:
