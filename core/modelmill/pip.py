@@ -3,9 +3,11 @@
 pip's own settings (PIP_* variables, pip.conf) say where packages come from; those that say where they go are ours.
 """
 
+import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -72,22 +74,30 @@ def install(pins: tuple[Pin, ...], python: Path, descriptor: int) -> None:
 def _pip(*arguments: str, keep: tuple[int, ...] = ()) -> None:
     words = [sys.executable, "-P", "-m", "pip", "--quiet", "--no-input", "--disable-pip-version-check", *arguments]
     environment = {name: value for name, value in os.environ.items() if name not in _OURS}
-    done = subprocess.run(
+    process = subprocess.Popen(
         words,
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
         errors="replace",
         env=environment,
         pass_fds=keep,
-        check=False,
+        start_new_session=True,
     )
-    if done.returncode == 0:
+    try:
+        _, told = process.communicate()
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)  # pip runs itself once more, with the environment's Python
+        process.communicate()
+        raise
+    if process.returncode == 0:
         return
-    digests = [" ".join(line.split()) for line in done.stderr.splitlines() if _DIGEST.match(line)]
+    digests = [" ".join(line.split()) for line in told.splitlines() if _DIGEST.match(line)]
     if digests:
         raise DigestError(f"a wheel is not what build.lock pins: {', '.join(digests)}")
-    raise ToolchainError(_complaint(done.stderr) or f"pip ended with status {done.returncode}")
+    raise ToolchainError(_complaint(told) or f"pip ended with status {process.returncode}")
 
 
 def _complaint(told: str) -> str:

@@ -300,15 +300,19 @@ def wait_until(what: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def test_a_killed_creation_leaves_nothing_that_counts_and_the_next_build_makes_it(locked: Workshop) -> None:
+@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_creation_leaves_nothing_that_counts_and_the_next_build_makes_it(
+    locked: Workshop, kill: signal.Signals
+) -> None:
     build = subprocess.Popen(
         locked.command("build", "new"), cwd=locked.folder, env=locked.environment(), stderr=subprocess.PIPE
     )
     wait_until(lambda: any(path.joinpath("pyvenv.cfg").exists() for path in locked.environments()))
-    build.send_signal(signal.SIGKILL)
+    build.send_signal(kill)
     build.communicate()
     notes = list((locked.folder / "store" / "environments").glob("*.json"))
     assert notes == [], "nothing says that it is whole"
+    assert kill is signal.SIGKILL or locked.environments() == []
     doctor = locked.run("doctor", "--quick", "--json").json()["findings"]
     (finding,) = [item for item in doctor if item["name"] == "toolchain new"]
     assert (finding["state"], finding["mend"]) == ("missing", "modelmill lock --environments")
