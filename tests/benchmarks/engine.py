@@ -75,7 +75,7 @@ def thousand_targets(folder: Path) -> None:
     found = []
     for _ in range(5):
         started = time.process_time()
-        plan(wanted, prepared.states, prepared.registry, hardware, requantize, identifier(store))
+        plan(wanted, prepared.states, prepared.registry, hardware, requantize, identifier(store, prepared.pinner))
         found.append(time.process_time() - started)
     steps = len(prepared.plan.steps)
     print(f"{'plan 1,000 targets over 10 sources, CPU':40} {statistics.median(found) * 1000:7.0f} ms  ({steps} steps)")
