@@ -8,9 +8,10 @@ from pathlib import Path
 
 import click
 import pytest
+from huggingface_parts import GENERATION, TEMPLATE, make_adapter
 from reference_pages import HOOKS, PAGES, signature_of
 
-from modelmill import cli, config
+from modelmill import cli, config, testing
 from modelmill.config import records
 from modelmill.hardware import FIELDS, load_profile
 from modelmill.recipe import parse_toml
@@ -95,6 +96,11 @@ def test_every_hook_is_used_by_a_test(name: str) -> None:
     assert users != []
 
 
+def test_every_suite_of_the_kit_is_documented() -> None:
+    text = (ROOT / "docs/how-to/test-a-plugin.md").read_text("utf-8")
+    assert [name for name in testing.__all__ if name.endswith("Suite") and f"`{name}`" not in text] == []
+
+
 def test_there_is_something_to_check() -> None:
     assert len(SHOWN) > 20
     assert len(BUILDS) > 5
@@ -160,7 +166,9 @@ def test_the_policy_shown_has_known_keys() -> None:
 
 @pytest.mark.parametrize(("path", "text"), LOCAL, ids=[f"{path}-{n}" for n, (path, _) in enumerate(LOCAL)])
 def test_every_build_file_shown_can_be_planned(path: Path, text: str, tmp_path: Path) -> None:
-    make_checkpoint(tmp_path / "checkpoint", "llama")
+    make_adapter(tmp_path / "adapter", make_checkpoint(tmp_path / "checkpoint", "llama"))
+    (tmp_path / "chat.jinja").write_text(TEMPLATE)
+    (tmp_path / "generation.json").write_text(GENERATION)
     (tmp_path / "calibration.txt").write_text("to be or not to be\n" * 100)
     for recipe in (item for item in blocks(path, "toml") if "[[rules]]" in item):
         (tmp_path / "more-bits.toml").write_text(recipe)
