@@ -95,7 +95,8 @@ class Manifest:
 
     `licence` is an SPDX expression, a custom licence as `LicenseRef-NAME`. `parameters` counts the model's
     weights, `bits_per_weight` is what one of them takes in the artifact's weight files. `usage` is one shell
-    command that runs the artifact. `files` lists every file but this one, the provenance and the signature.
+    command that runs the artifact. `notes` are sentences on what no other field says and whoever runs it should
+    know. `files` lists every file but this one, the provenance and the signature.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -114,6 +115,7 @@ class Manifest:
     steps: tuple[Step, ...]
     flags: Flags = field(default_factory=Flags)
     usage: str = ""
+    notes: tuple[Text, ...] = ()
 
 
 def dump(manifest: Manifest) -> bytes:

@@ -28,6 +28,7 @@ def card(manifest: Manifest, description: str | None) -> str:
         lines.append("- its weights had been quantized before, and were quantized again")
     if manifest.flags.experimental:
         lines.append("- experimental: not for production")
+    lines += [f"- {note}" for note in manifest.notes]
     if manifest.usage:
         lines += ["", "Run it:", "", "```sh", manifest.usage, "```"]
     if manifest.licence is not None:

@@ -60,6 +60,7 @@ def describe(plan: Plan, planned: PlannedTarget, build: Build, files: Mapping[st
             experimental=bool(facts.details.get("experimental", False)),
         ),
         usage=usage(planned, files),
+        notes=tuple(facts.details.get("notes", ())),
     )
 
 

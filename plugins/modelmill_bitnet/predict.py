@@ -91,9 +91,17 @@ def _facts(outlook: Outlook[Any], layout: Layout, format_name: str) -> Facts:
             "gguf": api.gguf_details(fields, layout.metadata_bytes, len(layout.fields) + layout.vocabulary.count),
             "tokenizer": api.tokenizer_details(layout.vocabulary),
             "held as F16": list(layout.fallbacks),
-            **({} if runtime.variant is None else {I2_S: runtime.variant}),
+            **({} if runtime.variant is None else {I2_S: runtime.variant, "notes": _notes(runtime.variant)}),
         },
     )
+
+
+def _notes(variant: str) -> list[str]:
+    unverified = (
+        "unverified: no file of this format has been loaded by bitnet.cpp yet; layout, type number and architecture "
+        "names follow its sources"
+    )
+    return [f"its I2_S tensors have the layout {variant}", unverified]
 
 
 def estimate(outlook: Outlook[Any], facts: Facts) -> Estimate:

@@ -111,6 +111,11 @@ def test_the_two_layouts_of_i2_s_hold_the_same_values(folder: Folder) -> None:
     )
     assert folder.run("build").returncode == 0
     release = folder.path / "dist" / "tiny" / "1.0.0"
+    for name, layout in {"a": "x86-act-parallel", "b": "arm-neon"}.items():
+        first, second = json.loads((release / name / "artifact.json").read_text())["notes"]
+        assert first == f"its I2_S tensors have the layout {layout}"
+        assert second.startswith("unverified: no file of this format has been loaded by bitnet.cpp")
+        assert second in (release / name / "README.md").read_text()
     same = folder.run("diff", str(release / "a"), str(release / "b"), "--error")
     told = [line for line in same.stdout.splitlines() if "tensor blk." in line]
     assert len(told) == 7 * SHAPE.layers

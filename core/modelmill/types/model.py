@@ -27,7 +27,8 @@ class Facts:
     `config` is the model's own configuration: config.json's content for `huggingface`, and for every format
     that a converter derives from it, that same content, so that later steps can predict from it.
     `quantization` names the last lossy scheme that the values went through, also after they were widened again.
-    `details` is for what a format's own steps tell each other, under keys such as `tokenizer`.
+    `details` is for what a format's own steps tell each other, under keys such as `tokenizer`. Of an artifact's last
+    step, `experimental` marks the artifact, and `notes`, a list of sentences, stand in its manifest and model card.
     """
 
     format: str
