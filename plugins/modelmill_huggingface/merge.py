@@ -87,7 +87,9 @@ def estimate(outlook: Outlook[MergeLora], facts: Facts) -> Estimate:
     shapes = {tensor.name: tensor for tensor in facts.tensors}
     changes = [change for change in adapter.changes(outlook.inputs["adapter"]) if change.rank]
     touched = sum(tensor_bytes(shapes[change.target]) for change in changes)
-    whole = max((tensor_bytes(tensor) for tensor in outlook.inputs["adapter"].tensors), default=0)
+    largest = max(
+        (tensor_bytes(tensor) for tensor in outlook.inputs["adapter"].tensors if ".lora_" in tensor.name), default=0
+    )
     terms = sum(
         change.rank * tensor_bytes(shapes[change.target]) // 4
         for change in changes
@@ -95,7 +97,7 @@ def estimate(outlook: Outlook[MergeLora], facts: Facts) -> Estimate:
     )
     return Estimate(
         bytes_out=size,
-        peak_memory=_FIXED_MEMORY + _BLOCK_MEMORY + 4 * whole,
+        peak_memory=_FIXED_MEMORY + _BLOCK_MEMORY + 8 * largest,
         seconds=1.0 + size / _BYTES_PER_SECOND + touched / _MERGED_PER_SECOND + terms / _TERMS_PER_SECOND,
     )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from modelmill import ConvertError, Job, Tensor, create
-from modelmill.checkpoint import Checkpoint, Entry, find_tensors, open_checkpoint, read_header
+from modelmill.checkpoint import DTYPE_BITS, Checkpoint, Entry, find_tensors, open_checkpoint, read_header
 from modelmill.checkpoint import facts as checkpoint_facts
 from modelmill_huggingface import adapter, carry, lowrank, merge
 from modelmill_huggingface.adapter import Change
@@ -47,11 +47,18 @@ class _Weights:
 
     def values(self, name: str) -> Floats:
         """One tensor in float32. ConvertError for one that holds infinities or no numbers."""
+        rows = math.prod(self._entries[name].tensor.shape[:-1])
+        return self.rows(name, 0, rows).reshape(self._entries[name].tensor.shape)
+
+    def rows(self, name: str, at: int, end: int) -> Floats:
+        """Some rows of a tensor, likewise."""
         entry = self._entries[name]
+        width = entry.tensor.shape[-1] if entry.tensor.shape else 1
+        row_bytes = width * DTYPE_BITS[entry.tensor.dtype] // 8
         with self._path.open("rb") as file:
-            file.seek(entry.start)
-            raw = file.read(entry.end - entry.start)
-        found = widen(entry.tensor.dtype, entry.tensor.shape, memoryview(raw))
+            file.seek(entry.start + at * row_bytes)
+            raw = file.read((end - at) * row_bytes)
+        found = widen(entry.tensor.dtype, (end - at, width), memoryview(raw))
         if not np.isfinite(found).all():
             raise ConvertError(f"{adapter.WEIGHTS}: the tensor {name!r} holds values that are no numbers")
         return found
@@ -92,7 +99,6 @@ def _pieces(tensor: Tensor, raw: memoryview, change: Change, weights: _Weights) 
     rows = math.prod(tensor.shape[:-1])
     row_bytes = len(raw) // max(1, rows)
     narrow, step = _NARROW[tensor.dtype], max(1, _VALUES_AT_ONCE // max(1, width))
-    whole = weights.values(change.whole).reshape(rows, width) if change.whole else None
     if change.rank:
         down, up = weights.values(change.down), weights.values(change.up)
         if change.transposed:  # (B A)ᵀ = Aᵀ Bᵀ
@@ -101,7 +107,7 @@ def _pieces(tensor: Tensor, raw: memoryview, change: Change, weights: _Weights) 
         end = min(at + step, rows)
         base = (
             widen(tensor.dtype, (end - at, width), raw[at * row_bytes : end * row_bytes])
-            if whole is None
-            else whole[at:end]
+            if not change.whole
+            else weights.rows(change.whole, at, end)
         )
         yield lowrank.merged(base, up[at:end], down, change.scale, narrow) if change.rank else narrow(base)
