@@ -20,6 +20,8 @@ from oci_parts.registries import RegistryServer, free_port
 
 import modelmill_oci
 from modelmill import ConvertError, PackageJob, Packager
+from modelmill.inspection import inspect
+from modelmill.registry import load
 from reference import cache
 
 PACKAGERS: dict[str, Packager[Any]] = {item.name: item for item in modelmill_oci.modelmill_packagers()}
@@ -132,18 +134,21 @@ def test_docker_runs_onnx_runtime_genai_locked_down_and_it_answers(
     docker: Engine, rootfs: Path, tmp_path: Path
 ) -> None:
     archive, port = packaged("onnx", "onnx.toml", rootfs, tmp_path)
-    question = "What is the capital of France?"
+    (artifact,) = (tmp_path / "dist").glob("*/1.0.0/server")
+    seen = inspect(artifact, load())
+    assert (seen.format, seen.scheme, seen.context, seen.licence) == ("onnx", "int8", 8192, "Apache-2.0")
+    question = "Name the planet that we live on."
     with running(docker, archive):
-        assert "Paris" in ask(port, question)
-        assert "Paris" not in ask(port, question, stop=["Par"])
+        assert "Earth" in ask(port, question)
+        assert "Earth" not in ask(port, question, stop=["Ear"])
         with pytest.raises(urllib.error.HTTPError, match="400"):
             ask(port, question, n=2)
         with post(port, question, stream=True) as answer:
             events = [line.removeprefix(b"data: ") for line in answer.read().split(b"\n\n") if line]
         assert events.pop() == b"[DONE]"
         deltas = [json.loads(event)["choices"][0] for event in events]
-        assert "Paris" in "".join(item["delta"].get("content", "") for item in deltas)
-        assert deltas[-1]["finish_reason"] == "length"
+        assert "Earth" in "".join(item["delta"].get("content", "") for item in deltas)
+        assert deltas[-1]["finish_reason"] in ("stop", "length")
 
 
 @contextmanager
