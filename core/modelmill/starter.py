@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from modelmill.config import check_names, offered, parse
+from modelmill.config.records import COMPOSED
 from modelmill.decode import suggestion
 from modelmill.errors import ConfigError
 from modelmill.hardware import load_profile
@@ -61,6 +62,13 @@ def _model(wish: Wish, file: Path, registry: Registry) -> _Known:
             "hf://OWNER/NAME or pypi:NAME==VERSION#FILE"
         )
     found = inspect(path, registry)
+    taken = {offer.record.takes for offer in registry.converters.all()}
+    if found.format not in taken | {offer.record.takes for offer in registry.quantizers.all()}:
+        key = next((key for key, shape in COMPOSED.items() if shape == found.format), "inputs")
+        raise ConfigError(
+            f"{wish.model}: is {found.format}, which is no model but goes into one; name the model, and this as a "
+            f"source of its own, for `{key} = …` of a target"
+        )
     count = f", {found.parameters:,} parameters" if found.parameters else ""
     said = f"{found.format}, {found.architecture or 'unknown architecture'}{count}"
     return _Known(licence=found.licence, quantization=found.quantization, said=said)
@@ -139,6 +147,8 @@ version = "0.1.0"            # any string that is a legal OCI tag
 [defaults]                   # what the targets share
 source = "base"
 format = "{shape}"
+# adapter = "lora"           # a [source.lora] with a LoRA adapter, merged first
+# chat_template = "FILE"     # instead of the model's own; generation_config likewise
 
 # One table for each artifact: a scheme for a hardware profile (`modelmill hardware list` names them).
 [target.{target}]

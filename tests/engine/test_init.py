@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_parts import make_adapter
 
 from modelmill.config import parse
 from modelmill.errors import ConfigError
@@ -95,6 +96,12 @@ def test_what_init_writes_for_a_model_here_can_be_planned_and_is_never_overwritt
     again = mill.run("init", "Model")
     assert (again.code, "is not overwritten" in again.err) == (2, True)
     assert (mill.folder / "build.toml").read_text() == text
+
+
+def test_what_goes_into_a_model_is_none(mill: Mill) -> None:
+    make_adapter(mill.folder / "adapter", make_checkpoint(mill.folder / "Model", "llama"))
+    done = mill.run("init", "adapter")
+    assert (done.code, "for `adapter = …` of a target" in done.err) == (2, True), done.err
 
 
 def test_init_without_a_terminal_says_what_it_needs(mill: Mill) -> None:
