@@ -1,5 +1,6 @@
 """build.lock over a hub that moves: what is pinned, what is fetched, what is said when something changed."""
 
+import hashlib
 import os
 import shutil
 import signal
@@ -324,3 +325,21 @@ def test_a_lock_of_a_folder_named_from_the_root_holds_no_place(tmp_path: Path) -
     written = [mill.folder / "build.lock", *(path for path in (mill.folder / "dist").rglob("*") if path.is_file())]
     assert [path for path in written if str(tmp_path).encode() in path.read_bytes()] == []
     assert locked(mill)["uri"] == "path:model"
+
+
+def test_calibration_texts_and_templates_are_locked_as_models_are(tmp_path: Path) -> None:
+    make_checkpoint(tmp_path / "model", "llama")
+    (tmp_path / "build").mkdir()
+    (tmp_path / "build" / "chat.jinja").write_text("{{ messages[0]['content'] }}")
+    (tmp_path / "build" / "text.txt").write_text("Some text to measure with.\n")
+    more = '[source.text]\nuri = "text.txt"\nformat = "text"\n[defaults]\nchat_template = "chat.jinja"\n'
+    mill = Mill(tmp_path / "build", "../model", more)
+    assert mill("lock").code == 0
+    sources = tomllib.loads((mill.folder / "build.lock").read_text())["source"]
+    for name, path in (("text", "text.txt"), ("chat.jinja", "chat.jinja")):
+        data = (mill.folder / path).read_bytes()
+        digest = hashlib.sha256(data).hexdigest()
+        assert sources[name]["file"] == [{"path": path, "size": len(data), "sha256": digest}]
+    (mill.folder / "chat.jinja").write_text("{{ messages[1]['content'] }}")
+    done = mill("lock", "--check")
+    assert (done.code, "chat.jinja: chat.jinja changed" in done.out) == (2, True)
