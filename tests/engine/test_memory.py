@@ -41,7 +41,8 @@ TERNARY: dict[str, Step] = {
     "packed": ("modelmill_bitnet", "bitnet-to-gguf", "TQ2_0"),
     "bitnet.cpp": ("modelmill_bitnet", "bitnet-to-i2_s", "I2_S"),
 }
-Made = Callable[[Step, Path], Path]
+Peaks = tuple[int, int]
+Made = Callable[[Step, Path], tuple[Path, Peaks]]
 
 
 @pytest.fixture(scope="module")
@@ -51,14 +52,14 @@ def registry() -> Registry:
 
 @pytest.fixture(scope="module")
 def made(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """The result of a step, made once."""
-    known: dict[tuple[Step, Path], Path] = {}
+    """The result of a step and its peaks, made once."""
+    known: dict[tuple[Step, Path], tuple[Path, Peaks]] = {}
 
-    def make(step: Step, source: Path) -> Path:
+    def make(step: Step, source: Path) -> tuple[Path, Peaks]:
         if (step, source) not in known:
-            known[step, source] = tmp_path_factory.mktemp("source")
-            measure(registry, step, source, known[step, source])
-        return known[step, source] / "out"
+            place = tmp_path_factory.mktemp("step")
+            known[step, source] = place / "out", measure(registry, step, source, place)
+        return known[step, source]
 
     return make
 
@@ -70,7 +71,7 @@ def measure(
     place: Path,
     options: Mapping[str, Any] | None = None,
     inputs: Mapping[str, Path] | None = None,
-) -> tuple[int, int]:
+) -> Peaks:
     """Run a step; return its peak memory as predicted and as measured, in bytes."""
     module, name, scheme = step
     kind = "converter" if name in registry.converters else "quantizer"
@@ -98,27 +99,27 @@ def measure(
     return record.estimate(outlook, inferred).peak_memory, outcome.peak_memory
 
 
-def check(predicted: int, measured: int) -> None:
+def check(peaks: Peaks) -> None:
+    predicted, measured = peaks
     told = f"predicted {predicted / 2**20:.1f} MiB, measured {measured / 2**20:.1f} MiB: {predicted / measured:.2f}"
     print(told)
     assert measured / FACTOR <= predicted <= measured * FACTOR, told
 
 
 @pytest.mark.parametrize("what", CHEAP)
-def test_of_a_tiny_model(what: str, registry: Registry, made: Made, tmp_path: Path) -> None:
+def test_of_a_tiny_model(what: str, made: Made, tmp_path: Path) -> None:
     before, step = CHEAP[what]
     pytest.importorskip({"modelmill_mlx": "mlx"}.get(step[0], "gguf"))
     source = make_checkpoint(tmp_path / "model", "llama")
-    check(*measure(registry, step, made(before, source) if before else source, tmp_path / "step"))
+    check(made(step, made(before, source)[0] if before else source)[1])
 
 
 @pytest.mark.real
 @pytest.mark.parametrize("what", ALL)
-def test_of_the_real_model(what: str, registry: Registry, made: Made, real_checkpoint: Path, tmp_path: Path) -> None:
+def test_of_the_real_model(what: str, made: Made, real_checkpoint: Path) -> None:
     before, step = ALL[what]
     pytest.importorskip({"modelmill_mlx": "mlx", "modelmill_onnx": "onnxruntime_genai"}.get(step[0], "gguf"))
-    source = made(before, real_checkpoint) if before else real_checkpoint
-    check(*measure(registry, step, source, tmp_path / "step"))
+    check(made(step, made(before, real_checkpoint)[0] if before else real_checkpoint)[1])
 
 
 @pytest.mark.real
@@ -127,8 +128,8 @@ def test_of_an_importance_matrix(registry: Registry, made: Made, real_checkpoint
     (tmp_path / "text").mkdir()
     (tmp_path / "text" / "english.txt").write_bytes(ENGLISH.read_bytes())
     step = ("modelmill_gguf", "gguf-to-imatrix", "imatrix")
-    source, inputs = made(GGUF, real_checkpoint), {"calibration": tmp_path / "text"}
-    check(*measure(registry, step, source, tmp_path / "step", {"chunks": 1}, inputs))
+    source, inputs = made(GGUF, real_checkpoint)[0], {"calibration": tmp_path / "text"}
+    check(measure(registry, step, source, tmp_path / "step", {"chunks": 1}, inputs))
 
 
 @pytest.mark.parametrize("what", TERNARY)
@@ -141,4 +142,4 @@ def test_of_a_ternary_model(what: str, hidden: int, registry: Registry, tmp_path
         packed(source, "bitlinear", shape)
     else:
         master(source, shape)
-    check(*measure(registry, TERNARY[what], source, tmp_path / "step"))
+    check(measure(registry, TERNARY[what], source, tmp_path / "step"))
