@@ -31,7 +31,7 @@ from modelmill import Job, Limits
 from modelmill_onnx import modelmill_converters, modelmill_quantizers
 
 def step(offers, source, name, scheme):
-    (record,) = (found for found in offers if scheme in found.schemes)
+    record = next(found for found in offers if scheme in found.schemes)
     (folder / name).mkdir(parents=True)
     (folder / "scratch").mkdir(exist_ok=True)
     record.run(Job(source=source, inputs={}, out=folder / name, scheme=scheme, options=record.options(), hardware=None,
