@@ -109,14 +109,15 @@ def _ternary(weights: Checkpoint, planned: Planned, form: Form) -> ternary.Terna
 
 
 def _packed(found: ternary.Ternary, planned: Planned, runtime: Runtime) -> Iterator[api.Buffer]:
-    pack = _packer(planned.tensor.dtype, runtime)
+    pack = packer(planned.tensor.dtype, runtime)
     for codes in found.blocks(planned.heads):
         yield pack(codes).data
     if runtime.variant is not None:
         yield formats.i2_s_tail(found.scale)
 
 
-def _packer(kind: str, runtime: Runtime) -> Callable[[formats.Codes], NDArray[Any]]:
+def packer(kind: str, runtime: Runtime) -> Callable[[formats.Codes], NDArray[Any]]:
+    """What turns a block of codes into the bytes of a tensor of this kind."""
     if kind == "TQ1_0":
         return formats.pack_tq1_0
     if kind == "TQ2_0":

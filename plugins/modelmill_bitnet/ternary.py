@@ -78,7 +78,8 @@ def from_floats(tensor: Tensor, raw: memoryview, *, plain: bool) -> Ternary:
     mean = sum(float(np.abs(values(part)).sum(dtype=np.float64)) for part in starts) / stored.size
     if not np.isfinite(mean):
         raise ConvertError(f"tensor {tensor.name!r} holds a value that is not finite")
-    inverse = np.float32(1) / np.float32(max(mean, _SMALLEST_MEAN))
+    held = (mean or 1.0) if plain else max(mean, _SMALLEST_MEAN)
+    inverse = np.float32(1) / np.float32(held)
 
     def read(part: Rows) -> Codes:
         scaled = values(part) * inverse
@@ -88,7 +89,7 @@ def from_floats(tensor: Tensor, raw: memoryview, *, plain: bool) -> Ternary:
         codes += np.uint8(1)
         return codes
 
-    scale = _magnitude(starts, values, read) if plain else max(mean, _SMALLEST_MEAN)
+    scale = _magnitude(starts, values, read) if plain else held
     return Ternary(scale=float(np.float32(scale)), shape=(rows, width), read=read)
 
 

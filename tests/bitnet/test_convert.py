@@ -10,6 +10,7 @@ from bitnet_parts.models import FORMS, SCALE, SHAPE, codes_of, convert, infer, m
 
 from modelmill import Facts
 from modelmill.testing.architectures import Shape
+from modelmill.testing.checkpoints import make_checkpoint
 from modelmill_bitnet.formats import unpack_tq1_0, unpack_tq2_0
 from modelmill_gguf.api import read_header
 from reference import llama
@@ -97,3 +98,19 @@ def test_prediction_is_exact(tmp_path: Path, form: str) -> None:
     assert predicted.architecture == found.architecture
     # What packed weights went through stays what their checkpoint says: nothing is lost on the way.
     assert predicted.quantization == ("bitnet" if form.endswith("bitlinear") else found.quantization)
+
+
+@pytest.mark.parametrize(("family", "kind"), [("llama-3", "gpt2"), ("llama-2", "llama")])
+def test_llama_3s_bpe_and_sentencepiece_tokenize_in_llama_cpp_as_before(tmp_path: Path, family: str, kind: str) -> None:
+    from tokenizers import Tokenizer
+
+    config = {"hidden_act": "silu"}
+    source = make_checkpoint(tmp_path / "source", "bitnet", shape=SHAPE, tokenizer=family, config=config)
+    assert (source / "tokenizer.model").exists() == (kind == "llama")
+    file = convert(source, tmp_path, "TQ2_0")
+    tokenizer = Tokenizer.from_file(str(source / "tokenizer.json"))
+    with llama.loaded(file) as model:
+        assert model.metadata["tokenizer.ggml.model"] == kind
+        for text in ("The quick brown fox", "  two  spaces\n", "don't 12345"):
+            ours = model.tokenize(text.encode(), add_bos=False, special=True)
+            assert ours == tokenizer.encode(text, add_special_tokens=False).ids, text

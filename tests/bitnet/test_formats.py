@@ -1,5 +1,7 @@
 """Every ternary layout gives back what was put into it, and is what its own library makes."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 import gguf
-from modelmill import ConvertError
+from modelmill import ConvertError, Tensor
+from modelmill_bitnet.convert import packer
 from modelmill_bitnet.formats import (
     Codes,
     check_rows,
@@ -20,7 +23,8 @@ from modelmill_bitnet.formats import (
     unpack_tq1_0,
     unpack_tq2_0,
 )
-from modelmill_bitnet.layout import I2_S_BLOCKS
+from modelmill_bitnet.layout import I2_S_BLOCKS, bitnet_cpp, llama_cpp
+from modelmill_bitnet.ternary import from_floats, from_packed
 
 BLOCKS = st.integers(1, 6).flatmap(lambda count: arrays.arrays(np.uint8, count * 256, elements=st.integers(0, 2)))
 LAYOUTS = {
@@ -93,3 +97,38 @@ def test_a_block_with_a_scale_of_its_own_is_refused(name: str) -> None:
     packed[:, -2:] = np.frombuffer(np.float16(0.5).tobytes(), np.uint8)
     with pytest.raises(ConvertError, match="a scale of its own"):
         unpack(packed)
+
+
+@settings(max_examples=80, deadline=None)
+@given(data=st.data())
+def test_a_layer_of_any_shape_and_scale_survives_every_format(data: st.DataObject) -> None:
+    rows, width = 4 * data.draw(st.integers(1, 12)), 64 * data.draw(st.integers(1, 12))
+    scale = np.float32(data.draw(st.sampled_from([2.0**-20, 2.0**-3, 1.0, 2.0**9])))
+    codes = np.random.default_rng(data.draw(st.integers(0, 1 << 32))).integers(0, 3, (rows, width)).astype(np.uint8)
+    floats = (codes.astype(np.float32) - 1) * scale
+    layers = [
+        from_packed("w", pack_rows(codes).data.cast("B"), (rows // 4, width), float(scale), divides=False),
+        from_packed("w", pack_rows(codes).data.cast("B"), (rows // 4, width), float(1 / scale), divides=True),
+        from_floats(Tensor(name="w", dtype="F32", shape=(rows, width)), floats.data.cast("B"), plain=True),
+    ]
+    for layer in layers:
+        assert layer.scale == (scale if (codes != 1).any() else layer.scale)
+        packed = {name: b"".join(pack(block).tobytes() for block in layer.blocks()) for name, pack in packers(width)}
+        for name, content in packed.items():
+            assert np.array_equal(unpackers(name)(np.frombuffer(content, np.uint8)), codes.reshape(-1)), name
+
+
+def packers(width: int) -> list[tuple[str, Any]]:
+    """Every format whose blocks divide the width, and F16, which holds any."""
+    found: list[tuple[str, Any]] = [("F16", packer("F16", llama_cpp("TQ2_0")))]
+    if width % 256 == 0:
+        found += [(name, packer(name, llama_cpp(name))) for name in LAYOUTS]
+    return found + [(v, packer("I2_S", bitnet_cpp(v))) for v, block in I2_S_BLOCKS.items() if width % block == 0]
+
+
+def unpackers(name: str) -> Any:
+    if name in LAYOUTS:
+        return LAYOUTS[name][1]
+    if name in I2_S_BLOCKS:
+        return lambda content: unpack_i2_s(np.concatenate([content, np.zeros(32, np.uint8)]), name)[0]
+    return lambda content: (content.view("<f2") + 1).astype(np.uint8)
