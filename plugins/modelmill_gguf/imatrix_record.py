@@ -59,7 +59,8 @@ def estimate(outlook: Outlook[ImatrixOptions], facts: Facts) -> Estimate:
         tokens = min(tokens, outlook.options.chunks * context)
     return Estimate(
         bytes_out=sum(facts.files.values()),
-        peak_memory=sum(outlook.facts.files.values()) + 12 * vocabulary * context + 300 * _MEGABYTE,
+        # The model, llama.cpp and Python, and the logits of one chunk, computed and kept.
+        peak_memory=sum(outlook.facts.files.values()) + 8 * vocabulary * context + 90 * _MEGABYTE,
         seconds=2 + 2 * values * tokens / _OPERATIONS_PER_SECOND,
     )
 
