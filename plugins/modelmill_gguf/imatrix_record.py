@@ -60,7 +60,7 @@ def estimate(outlook: Outlook[ImatrixOptions], facts: Facts) -> Estimate:
     return Estimate(
         bytes_out=sum(facts.files.values()),
         # The model, llama.cpp and Python, and the logits of one chunk, computed and kept.
-        peak_memory=sum(outlook.facts.files.values()) + 8 * vocabulary * context + 90 * _MEGABYTE,
+        peak_memory=sum(outlook.facts.files.values()) + 9 * vocabulary * context + 50 * _MEGABYTE,
         seconds=2 + 2 * values * tokens / _OPERATIONS_PER_SECOND,
     )
 

@@ -122,14 +122,20 @@ def test_of_the_real_model(what: str, made: Made, real_checkpoint: Path) -> None
     check(made(step, made(before, real_checkpoint)[0] if before else real_checkpoint)[1])
 
 
-@pytest.mark.real
-def test_of_an_importance_matrix(registry: Registry, made: Made, real_checkpoint: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", ["tiny", pytest.param("real", marks=pytest.mark.real)])
+def test_of_an_importance_matrix(
+    size: str, registry: Registry, made: Made, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
     pytest.importorskip("llama_cpp")
+    model: Path = (
+        request.getfixturevalue("real_checkpoint") if size == "real" else make_checkpoint(tmp_path / "m", "llama")
+    )
+    context = 512 if size == "real" else 64
     (tmp_path / "text").mkdir()
     (tmp_path / "text" / "english.txt").write_bytes(ENGLISH.read_bytes())
     step = ("modelmill_gguf", "gguf-to-imatrix", "imatrix")
-    source, inputs = made(GGUF, real_checkpoint)[0], {"calibration": tmp_path / "text"}
-    check(measure(registry, step, source, tmp_path / "step", {"chunks": 1}, inputs))
+    source, inputs = made(GGUF, model)[0], {"calibration": tmp_path / "text"}
+    check(measure(registry, step, source, tmp_path / "step", {"chunks": 1, "context": context}, inputs))
 
 
 @pytest.mark.parametrize("what", TERNARY)
