@@ -41,7 +41,9 @@ def test_its_code_keeps_to_the_rules_of_this_repository(
 
 
 def test_the_build_file_that_its_readme_shows_can_be_planned(made: tuple[str, Path, Path], tmp_path: Path) -> None:
-    _, folder, site = made
+    package, folder, site = made
+    if package == "modelmill_olive":
+        pytest.skip("a plan pins its toolchain first, which takes minutes; its own long test builds the file")
     (shown,) = re.findall(r"```toml\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
     (tmp_path / "build.toml").write_text(shown)
     make_checkpoint(tmp_path / "model", "llama", shape=Shape(hidden=256, intermediate=512, heads=8))
