@@ -1,6 +1,6 @@
 """Perplexity of a model quantized with and without an importance matrix, by llama.cpp.
 
-    python tests/benchmarks/gguf_perplexity.py CHECKPOINT [--schemes Q2_K Q4_K_M] [--chunks 8] [--calibration 8]
+    python tests/benchmarks/gguf_perplexity.py CHECKPOINT [--schemes Q2_K Q4_K_M] [--chunks 4] [--calibration 8]
         [--imatrix FOLDER] [--threads 2] [--scratch FOLDER]
 
 CHECKPOINT is a Hugging Face checkpoint. The importance matrix is made from the first --calibration chunks of 512 tokens
@@ -23,7 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--schemes", nargs="+", default=["Q2_K", "Q4_K_M"])
-    parser.add_argument("--chunks", type=int, default=8)
+    parser.add_argument("--chunks", type=int, default=4)
     parser.add_argument("--calibration", type=int, default=8)
     parser.add_argument("--imatrix", type=Path)
     parser.add_argument("--threads", type=int, default=2)

@@ -80,7 +80,7 @@ def build(given: Given) -> Iterator[str]:
 
 def perplexity(given: Given) -> Iterator[str]:
     found = perplexities.compare(
-        given.checkpoint, given.scratch, ("Q2_K", "Q4_K_M"), threads=given.threads, chunks=8, calibration=8
+        given.checkpoint, given.scratch, ("Q2_K", "Q4_K_M"), threads=given.threads, chunks=4, calibration=8
     )
     for each in found:
         yield (
