@@ -84,6 +84,7 @@ def _ask(name: str, path: str, body: dict[str, Any] | None = None) -> Any:
         with urllib.request.urlopen(request, timeout=_TIMEOUT, context=context) as answer:  # noqa: S310
             return json.load(answer)["data"]
     except urllib.error.HTTPError as error:
+        error.close()
         raise SignError(f"{name}: Vault answers {error.code} {error.reason} to transit/{path}") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SignError(f"{name}: cannot ask Vault at {address}: {error}") from error

@@ -74,6 +74,11 @@ Answers = Callable[[str, str, Mapping[str, str], bytes], Answer]
 """Method, path, headers and body → status, headers and body."""
 
 
+class _Quiet(ThreadingHTTPServer):
+    def handle_error(self, *_: Any) -> None:
+        """A client that hangs up is no news."""
+
+
 @contextmanager
 def serving(answers: Answers, tls: Certificate | None = None) -> Iterator[int]:
     """An HTTP server on a port of loopback; HTTPS with a certificate."""
@@ -97,11 +102,12 @@ def serving(answers: Answers, tls: Certificate | None = None) -> Iterator[int]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer((_HOST, 0), Handler)
+    server = _Quiet((_HOST, 0), Handler)
     if tls is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(tls.chain, tls.key)
-        server.socket = context.wrap_socket(server.socket, server_side=True)
+        # The handshake is the connection's own thread's, which closes what fails.
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
