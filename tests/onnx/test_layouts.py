@@ -38,7 +38,7 @@ def test_foundry_local_finds_the_model(tmp_path: Path, with_template: bool) -> N
     if with_template:
         config["chat_template"] = TEMPLATE
     (source / "tokenizer_config.json").write_text(json.dumps(config))
-    options = {"layout": "foundry-local", "model_name": "tiny:1"}
+    options: dict[str, Any] = {"layout": "foundry-local", "model_name": "tiny:1"}
     made = build(source, tmp_path / "cache" / "me" / "tiny" / "v1", **options)
     prompt = {"assistant": "{Content}", "prompt": "<user>{Content}</user><assistant>"} if with_template else None
     assert scanned(tmp_path / "cache") == {"tiny:1": {"Name": "tiny:1", "PromptTemplate": prompt}}
