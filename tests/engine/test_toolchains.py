@@ -133,17 +133,15 @@ def test_tools_that_clash_live_in_one_build_each_in_an_environment_of_its_own(fi
         assert (seen["own"], seen["path"]) == ("3.1", True)
 
 
-def test_the_lock_pins_the_whole_closure_by_the_digests_of_the_wheels(workshop: Workshop) -> None:
-    succeed(workshop, "lock")
-    pins = workshop.lock()["toolchain"]["new"]["pin"]
+def test_the_lock_pins_the_whole_closure_by_the_digests_of_the_wheels(finished: Workshop) -> None:
+    pins = finished.lock()["toolchain"]["new"]["pin"]
     assert [(pin["name"], pin["version"]) for pin in pins] == [("tinyhelper", "1.5"), ("tinytool", "2.0")]
     assert pins[1]["requires"] == ["tinyhelper"]
     again = subprocess.run(
-        ["sha256sum", *(str(workshop.wheels / pin["file"]) for pin in pins)], capture_output=True, text=True, check=True
+        ["sha256sum", *(str(finished.wheels / pin["file"]) for pin in pins)], capture_output=True, text=True, check=True
     )
     assert [line.split()[0] for line in again.stdout.splitlines()] == [pin["sha256"] for pin in pins]
-    assert workshop.environments() == [], "the lock alone makes none"
-    assert succeed(workshop, "lock", "--check").startswith("build.lock stands for")
+    assert succeed(finished, "lock", "--check").startswith("build.lock stands for")
 
 
 def test_the_sbom_lists_both_closures_and_what_each_step_used(finished: Workshop) -> None:
@@ -189,6 +187,7 @@ def test_update_resolves_anew_and_a_lock_that_stands_does_not(locked: Workshop) 
     assert json.loads(succeed(locked, "lock", "--json"))["changed"] == []
     assert json.loads(succeed(locked, "lock", "--update", "--json"))["changed"] == ["toolchain old"]
     assert [pin["version"] for pin in locked.lock()["toolchain"]["old"]["pin"]] == ["1.9"]
+    assert locked.environments() == [], "a lock alone makes none"
 
 
 def test_a_toolchain_that_is_not_pinned_is_refused_with_locked(workshop: Workshop) -> None:
@@ -240,12 +239,12 @@ def test_a_missing_environment_without_an_index_is_one_sentence_with_the_command
     succeed(locked, "build")
 
 
-def test_what_cannot_be_resolved_is_one_sentence_and_other_targets_are_built(workshop: Workshop) -> None:
-    workshop.edit_plugin("tinytool==2.0", "tinytool==7")
-    refused = workshop.run("build", "new")
+def test_what_cannot_be_resolved_is_one_sentence_and_other_targets_are_built(built: Workshop) -> None:
+    built.edit_plugin("tinytool==2.0", "tinytool==7")
+    refused = built.run("build", "new")
     assert refused.code == 2
     assert "toolchain 'new': its requirements cannot be resolved: No matching distribution" in told(refused)
-    succeed(workshop, "build", "old")
+    succeed(built, "build", "old")
 
 
 def test_a_failed_environment_fails_its_steps_alone(locked: Workshop) -> None:
@@ -286,9 +285,9 @@ def test_the_kit_runs_a_record_in_its_environment(built: Workshop) -> None:
     assert json.loads((built.folder / "made" / "stamp.json").read_text())["version"] == "2.0"
 
 
-def test_a_result_is_checked_where_its_formats_owner_has_its_tools(workshop: Workshop) -> None:
-    workshop.edit_plugin('"own": importlib', '"bad": 1, "own": importlib')
-    failed = workshop.run("build", "old")
+def test_a_result_is_checked_where_its_formats_owner_has_its_tools(locked: Workshop) -> None:
+    locked.edit_plugin('"own": importlib', '"bad": 1, "own": importlib')
+    failed = locked.run("build", "old")
     assert failed.code == 1
     assert "stamp.json: is bad" in told(failed)
 
@@ -304,9 +303,11 @@ def wait_until(what: Callable[[], bool]) -> None:
 def test_a_killed_creation_leaves_nothing_that_counts_and_the_next_build_makes_it(
     locked: Workshop, kill: signal.Signals
 ) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
     build = subprocess.Popen(
         locked.command("build", "new"), cwd=locked.folder, env=locked.environment(), stderr=subprocess.PIPE
     )
+    signal.signal(signal.SIGINT, before)
     wait_until(lambda: any(path.joinpath("pyvenv.cfg").exists() for path in locked.environments()))
     build.send_signal(kill)
     build.communicate()
