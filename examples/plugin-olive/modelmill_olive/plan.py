@@ -19,7 +19,7 @@ ARCHITECTURES = {
     "Qwen3ForCausalLM": "qwen3",
     "Phi3ForCausalLM": "phi3",
 }
-"""What ONNX Runtime GenAI calls the architectures that its model builder of 0.14 knows, and that were tried."""
+"""What ONNX Runtime GenAI calls the decoders of its model builder of 0.14 offered here; Llama was built whole."""
 READS = (
     "*.safetensors",
     "*.safetensors.index.json",
@@ -53,7 +53,7 @@ def infer(outlook: Outlook[Options]) -> Facts | Refusal:
     facts = outlook.facts
     architecture = ARCHITECTURES.get(facts.architecture or "")
     if architecture is None:
-        return Refusal(reason=f"Olive was not tried with {facts.architecture}; there is {', '.join(ARCHITECTURES)}")
+        return Refusal(reason=f"{facts.architecture} is not offered through Olive; there is {', '.join(ARCHITECTURES)}")
     if "quantization_config" in facts.config:
         return Refusal(reason="the checkpoint is quantized already; start from the one that it was made of")
     if facts.details.get("tokenizer") is None:
