@@ -27,15 +27,16 @@ _OTHER = 64 * 2**20
 """Bytes of code, of configuration and of wire that a command may hash or fetch beside the weights."""
 _CONFIG = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 512, "vocab_size": 512}
 _COUNTING = """
-import atexit, hashlib, os, sys
-real, counted = hashlib.sha256, [0]
+import atexit, hashlib, os, sys, threading
+real, counted, lock = hashlib.sha256, [0], threading.Lock()
 class Counting:
     def __init__(self, data=b"", **more):
         self._hash = real(data, **more)
         counted[0] += len(data)
     def update(self, data):
         self._hash.update(data)
-        counted[0] += memoryview(data).nbytes
+        with lock:
+            counted[0] += memoryview(data).nbytes
     def __getattr__(self, name):
         return getattr(self._hash, name)
 hashlib.sha256 = Counting
