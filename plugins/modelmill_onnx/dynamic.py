@@ -1,22 +1,18 @@
 """An encoder in ONNX → int8 weights, its activations quantized while it runs, by ONNX Runtime."""
 
-import logging
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from modelmill import ConvertError, Job
+from modelmill import ConvertError, Job, create
 from modelmill_onnx.checker import check_graph
 from modelmill_onnx.encoders import DynamicOptions, reduces_range
 from modelmill_onnx.format import GENAI, check_structure
 
 MODEL: Final = "model.onnx"
+_SMALL: Final = 1024
 _DATA: Final = (f"{MODEL}.data", f"{MODEL}_data")
-_ONE_FILE: Final = 2**31
-"""Bytes of a source whose int8 is surely small enough for one file of Protocol Buffers, which ends at 2 GiB."""
 
 
 def run(job: Job[DynamicOptions]) -> None:
@@ -26,19 +22,9 @@ def run(job: Job[DynamicOptions]) -> None:
             f"onnx-dynamic takes the folder of an encoder with {MODEL}, as huggingface-to-onnx-encoder writes it"
         )
     check_graph(job.source / MODEL)
-    size = sum(path.stat().st_size for path in job.source.glob(f"{MODEL}*"))
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    job.limits.scratch.mkdir(parents=True, exist_ok=True)
-    with _scratch(job.limits.scratch):
-        quantize_dynamic(
-            job.source / MODEL,
-            job.out / MODEL,
-            weight_type=QuantType.QInt8,
-            per_channel=job.options.per_channel,
-            reduce_range=reduces_range(job.options, job.hardware),
-            use_external_data_format=size > _ONE_FILE,
-        )
+    model = _quantized(job)
+    with create(job, MODEL) as file:
+        file.write(model.SerializeToString(deterministic=True))
     for path in sorted(job.source.rglob("*")):
         name = path.relative_to(job.source)
         if path.is_file() and name.as_posix() not in (MODEL, *_DATA):
@@ -46,16 +32,58 @@ def run(job: Job[DynamicOptions]) -> None:
             shutil.copyfile(path, job.out / name)
 
 
-@contextmanager
-def _scratch(folder: Path) -> Iterator[None]:
-    """ONNX Runtime writes the model once more with its shapes inferred: into the step's own scratch, in silence.
+def _quantized(job: Job[DynamicOptions]) -> Any:
+    """What `quantize_dynamic` makes; it is not called itself, for it writes a file beside the model that it reads."""
+    import onnx
+    from onnxruntime.quantization import QuantType
+    from onnxruntime.quantization.quant_utils import QuantizationMode, add_infer_metadata
+    from onnxruntime.quantization.registry import IntegerOpsRegistry
 
-    It advises by a warning to prepare the model first, which folds constants that optimum's export has folded.
-    """
-    before, tempfile.tempdir = tempfile.tempdir, str(folder)
-    logging.disable(logging.WARNING)
+    model = onnx.shape_inference.infer_shapes(onnx.load(str(job.source / MODEL), load_external_data=False))
+    onnx.load_external_data_for_model(model, str(job.source))
+    add_infer_metadata(model)
+    with _in_memory() as tool:
+        quantizer = tool.ONNXQuantizer(
+            model,
+            job.options.per_channel,
+            reduces_range(job.options, job.hardware),
+            QuantizationMode.IntegerOps,
+            False,  # noqa: FBT003 - `static`, by its place as all before it
+            QuantType.QInt8,
+            QuantType.QUInt8,
+            None,
+            [],
+            [],
+            list(IntegerOpsRegistry),
+            {"MatMulConstBOnly": True},
+        )
+        quantizer.quantize_model()
+    return quantizer.model.model
+
+
+@contextmanager
+def _in_memory() -> Iterator[Any]:
+    """The quantizer's module, which would infer shapes through files in a temporary folder, at the weights' size."""
+    from onnxruntime.quantization import onnx_quantizer
+
+    own = onnx_quantizer.save_and_reload_model_with_shape_infer
+    onnx_quantizer.save_and_reload_model_with_shape_infer = _inferred
     try:
-        yield
+        yield onnx_quantizer
     finally:
-        tempfile.tempdir = before
-        logging.disable(logging.NOTSET)
+        onnx_quantizer.save_and_reload_model_with_shape_infer = own
+
+
+def _inferred(model: Any) -> Any:
+    """The model with its shapes inferred on a copy without the bytes of larger weights, which shapes do not need."""
+    import onnx
+
+    light = onnx.ModelProto()
+    light.CopyFrom(model)
+    for tensor in light.graph.initializer:
+        if len(tensor.raw_data) > _SMALL:
+            tensor.ClearField("raw_data")
+    found = onnx.shape_inference.infer_shapes(light).graph.value_info
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(found)
+    return model
