@@ -33,7 +33,10 @@ def test_it_converts_as_llama_cpp_converts_it(
     tmp_path: Path, checkpoint: Path, converted: Path, llama_cpp_sdist: Path
 ) -> None:
     schemes = ("F16", "BF16")
-    reference(llama_cpp_sdist, [(checkpoint, tmp_path / f"{scheme}.gguf", scheme, None) for scheme in schemes])
+    # llama.cpp's script reads a size out of the folder's name where it finds one, and counts parameters otherwise.
+    unnamed = tmp_path / "checkpoint"
+    unnamed.symlink_to(checkpoint)
+    reference(llama_cpp_sdist, [(unnamed, tmp_path / f"{scheme}.gguf", scheme, None) for scheme in schemes])
     for scheme in schemes:
         ours = converted if scheme == "BF16" else convert(checkpoint, tmp_path / scheme, scheme) / "model.gguf"
         theirs = tmp_path / f"{scheme}.gguf"
