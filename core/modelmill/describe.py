@@ -13,11 +13,11 @@ from modelmill.plan import Plan, PlannedTarget, Step
 from modelmill.plan.records import Leaf
 from modelmill.store import Result
 from modelmill.tree import OutFile
+from modelmill.usage import WEIGHTS, run_command
 from modelmill_artifacts import licence as licences
 from modelmill_artifacts import manifest
 from modelmill_artifacts.evidence import Builder, Evidence, Package
 
-_WEIGHTS = (".gguf", ".safetensors", ".onnx", ".data")
 _REQUIREMENTS = ("os.", "cpu.", "accelerator.", "memory.")
 
 
@@ -28,17 +28,11 @@ def runtime_files(planned: PlannedTarget, build: Build, result: Result) -> dict[
     return {rename(file.path, name, scheme): file for file in result.files}
 
 
-def usage(planned: PlannedTarget, files: Mapping[str, OutFile]) -> str:
-    """One shell command that runs the artifact from inside its folder."""
-    first = min(files, key=lambda path: (PurePosixPath(path).suffix not in _WEIGHTS, path))
-    return planned.format.record.usage.format(path=".", file=first)
-
-
 def describe(plan: Plan, planned: PlannedTarget, build: Build, files: Mapping[str, OutFile]) -> manifest.Manifest:
     """The manifest of an artifact, before any description file is added to its list of files."""
     facts = plan.steps[planned.key].facts
     count = parameters(planned.source.facts)
-    weights = [file.size for path, file in files.items() if PurePosixPath(path).suffix in _WEIGHTS]
+    weights = [file.size for path, file in files.items() if PurePosixPath(path).suffix in WEIGHTS]
     weight_bytes = sum(weights or [file.size for file in files.values()])
     stated = planned.source.locked.licence or build.project.license
     return manifest.Manifest(
@@ -59,7 +53,7 @@ def describe(plan: Plan, planned: PlannedTarget, build: Build, files: Mapping[st
             requantized=_requantized(plan, planned),
             experimental=bool(facts.details.get("experimental", False)),
         ),
-        usage=usage(planned, files),
+        usage=run_command(planned.format.record, ".", files),
         notes=tuple(facts.details.get("notes", ())),
     )
 

@@ -18,6 +18,7 @@ from modelmill.fit import Fit, fit
 from modelmill.registry import Offer, Registry
 from modelmill.ternarity import Ternarity, ternarity
 from modelmill.types import Facts, Format, Hardware
+from modelmill.usage import run_command
 from modelmill_artifacts import manifest
 from modelmill_artifacts.errors import ArtifactError
 from modelmill_artifacts.release import RELEASE
@@ -87,7 +88,6 @@ def inspect(path: Path, registry: Registry) -> Inspection:
         facts = offer.record.facts(folder)
         config = _configuration(folder, facts)
         files = dict(facts.files) or {item.name: item.stat().st_size for item in folder.iterdir() if item.is_file()}
-        first = next(iter(sorted(files)), "")
         return Inspection(
             format=offer.record.name,
             plugin=str(offer.plugin),
@@ -105,7 +105,7 @@ def inspect(path: Path, registry: Registry) -> Inspection:
             files=files,
             memory=_memory(config, facts, sum(files.values())),
             artifact=artifact,
-            usage=offer.record.usage.format(path=path, file=first) if path.is_dir() else "",
+            usage=run_command(offer.record, str(path), files) if path.is_dir() else "",
         )
 
 

@@ -46,6 +46,20 @@ OPTIMUM = Toolchain(
 """optimum-onnx stops at transformers 4, where the model builder begins at 5."""
 
 
+_GENERATE = (
+    "python -c \"import onnxruntime_genai as og; m = og.Model('{path}'); t = og.Tokenizer(m); "
+    "p = og.GeneratorParams(m); p.set_search_options(max_length=64); g = og.Generator(m, p); "
+    "g.append_tokens(t.encode('The capital of France is')); "
+    "exec('while not g.is_done(): g.generate_next_token()'); print(t.decode(g.get_sequence(0)))\""
+)
+_ENCODE = (
+    "python -c \"import numpy as np, onnxruntime as o, tokenizers as t; s = o.InferenceSession('{path}/{file}'); "
+    "e = t.Tokenizer.from_file('{path}/tokenizer.json').encode('The capital of France is Paris.'); "
+    "a = dict(input_ids=e.ids, attention_mask=e.attention_mask, token_type_ids=e.type_ids); "
+    'print(s.run(None, {{i.name: np.array([a[i.name]]) for i in s.get_inputs()}})[0])"'
+)
+
+
 def _build(job: Job[Any]) -> None:
     from modelmill_onnx.builder import run
 
@@ -83,12 +97,7 @@ FORMAT = Format(
     facts=folder.facts,
     validate=folder.validate,
     tensors=_tensors,
-    usage=(
-        "python -c \"import onnxruntime_genai as og; m = og.Model('{path}'); t = og.Tokenizer(m); "
-        "p = og.GeneratorParams(m); p.set_search_options(max_length=64); g = og.Generator(m, p); "
-        "g.append_tokens(t.encode('The capital of France is')); "
-        "exec('while not g.is_done(): g.generate_next_token()'); print(t.decode(g.get_sequence(0)))\""
-    ),
+    usage={folder.GENAI: _GENERATE, "tokenizer.json": _ENCODE},
 )
 
 FROM_HUGGINGFACE = Converter(

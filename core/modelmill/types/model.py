@@ -58,7 +58,8 @@ class Format:
     `detect`, `facts`, `validate` and `tensors` take the model's folder. `facts` and `validate` raise
     ConvertError for a folder that is not sound. `facts` reads headers only. `artifact_path` names a result's
     file in an artifact, given its path in the step's result, the project's name and the scheme. `usage` is
-    one shell command that runs an artifact, with `{path}` for its folder and `{file}` for its first file.
+    one shell command that runs an artifact, with `{path}` for its folder and `{file}` for its first file of weights;
+    or several, by the name of a file that an artifact has where its command is the right one, the first found counts.
     `pickles` says that its weights are Python pickles: only a source that allows them is asked whether it is one.
     """
 
@@ -69,5 +70,5 @@ class Format:
     validate: Callable[[Path], None]
     tensors: Callable[[Path], Iterator[TensorData]] | None = None
     artifact_path: Callable[[str, str, str], str] = lambda path, name, scheme: path  # noqa: ARG005
-    usage: str = ""
+    usage: str | Mapping[str, str] = ""
     pickles: bool = False
