@@ -45,7 +45,7 @@ class _Lines:
                 if now - self._told.get(step.key, now) < _LINE_EVERY:
                     return
                 self._told[step.key] = now
-                if 100 * done <= total:  # too early for a rate: an index or a tokenizer, while the work is being prepared
+                if 100 * done <= total:  # too early for a rate: a header or a tokenizer
                     click.echo(f"  {step.title}: {seconds(now - self._began[step.key])} so far", err=True)
                     return
                 rate = done / max(now - self._began[step.key], 1e-6)
