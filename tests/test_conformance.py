@@ -251,7 +251,6 @@ ELSEWHERE = {
     ("signers", "awskms"): "signers/test_services.py",
     ("signers", "gcpkms"): "signers/test_services.py",
     ("signers", "azurekms"): "signers/test_services.py",
-    ("signers", "vault"): "signers/test_key_services.py",
 }
 """What needs a server, a service, or a file that only a tool writes: the tests that try it instead of a suite."""
 
