@@ -231,10 +231,6 @@ BUILT_IN = [
 
 
 ELSEWHERE = {
-    ("formats", "chat-template"): "huggingface/test_compose.py",
-    ("formats", "generation-config"): "huggingface/test_compose.py",
-    ("formats", "torch"): "huggingface/test_torch_file.py",
-    ("formats", "imatrix"): "gguf/test_imatrix.py",
     ("sources", "pypi"): "sources/test_pypi.py",
     ("sources", "hf"): "sources/test_web.py",
     ("sources", "https"): "sources/test_web.py",

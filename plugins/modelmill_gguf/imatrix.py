@@ -77,6 +77,10 @@ def _read(path: Path) -> ImportanceFile:
                 parts.setdefault(info.name.removesuffix(suffix), {})[suffix] = info
     if not parts or not {DATASETS, CHUNK_COUNT, CHUNK_SIZE} <= header.fields.keys():
         raise ConvertError(f"{path.name} is a GGUF file, but no importance matrix: it lacks its sums or its keys.")
+    end = max(info.offset + info.size for info in header.tensors)
+    # llama.cpp reads an importance matrix in one piece, with the padding behind its last tensor.
+    if path.stat().st_size < -(-end // header.alignment) * header.alignment:
+        raise ConvertError(f"{path.name} ends too early: the padding behind its last tensor is not whole.")
     entries = {}
     for name, both in sorted(parts.items()):
         if len(both) != _PARTS or any(info.kind != "F32" for info in both.values()):

@@ -1,6 +1,7 @@
 """Importance matrices: what is read, what is made, and that nothing but model, text and options shows in it."""
 
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from gguf_parts import ours, tiny
 
 from modelmill import ConvertError, Facts, Job, Limits, Outlook, Refusal
-from modelmill.testing import make_checkpoint
+from modelmill.testing import FormatSuite, make_checkpoint
 from modelmill_gguf import imatrix, model, offers
 from modelmill_gguf.imatrix_record import MAKE_IMATRIX, ImatrixOptions
 from modelmill_gguf.imatrix_weights import weights
@@ -63,6 +64,25 @@ def make(converted: Path, calibration: Path, out: Path, *, threads: int = 1, chu
         )
     )
     return out
+
+
+class TestImatrix(FormatSuite):
+    plugin = "modelmill_gguf"
+    name = "imatrix"
+
+    def make_sample(self, folder: Path) -> None:
+        tiny.write_imatrix(folder / "imatrix.gguf", tiny.importances(tiny.Tiny(layers=1)))
+
+    def structure(self, folder: Path) -> Iterator[tuple[Path, range]]:
+        yield folder / "imatrix.gguf", range(24)  # magic, version, numbers of tensors and of metadata
+
+
+class TestLegacyImatrix(TestImatrix):
+    def make_sample(self, folder: Path) -> None:
+        (folder / "old.dat").write_bytes(legacy(tiny.importances(tiny.Tiny(layers=1)), 4))
+
+    def structure(self, folder: Path) -> Iterator[tuple[Path, range]]:
+        yield folder / "old.dat", range(8)  # number of entries, length of the first name
 
 
 def outlook(converted: Path, calibration: Path, **options: int) -> Outlook[ImatrixOptions]:

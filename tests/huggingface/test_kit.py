@@ -54,6 +54,29 @@ class TestPeftAdapter(FormatSuite):
         yield folder / "adapter_model.safetensors", range(9)
 
 
+class TestChatTemplate(FormatSuite):
+    plugin = "modelmill_huggingface"
+    name = "chat-template"
+    knows_its_length = False
+
+    def make_sample(self, folder: Path) -> None:
+        (folder / "chat.jinja").write_text(TEMPLATE)
+
+    def structure(self, folder: Path) -> Iterator[tuple[Path, range]]:
+        yield folder / "chat.jinja", range(len(TEMPLATE))  # any byte that is not UTF-8
+
+
+class TestGenerationConfig(FormatSuite):
+    plugin = "modelmill_huggingface"
+    name = "generation-config"
+
+    def make_sample(self, folder: Path) -> None:
+        (folder / "greedy.json").write_text(GENERATION.strip())
+
+    def structure(self, folder: Path) -> Iterator[tuple[Path, range]]:
+        yield folder / "greedy.json", range(len(GENERATION.strip()))
+
+
 def one_file(folder: Path, name: str, text: str) -> Path:
     folder.mkdir()
     (folder / name).write_text(text)

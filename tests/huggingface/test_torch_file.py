@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 
 from modelmill import ConvertError
 from modelmill.checkpoint import facts
-from modelmill.testing import ConverterSuite, make_checkpoint
+from modelmill.testing import ConverterSuite, FormatSuite, make_checkpoint
 from modelmill_huggingface import torch_checkpoint
 from modelmill_huggingface.torch_file import read_torch_file
 
@@ -53,6 +53,22 @@ class TestTorchToHuggingface(ConverterSuite):
 
     def make_source(self, folder: Path) -> None:
         pickled(folder)
+
+
+class TestTorch(FormatSuite):
+    plugin = "modelmill_huggingface"
+    name = "torch"
+
+    def make_sample(self, folder: Path) -> None:
+        pickled(folder)
+
+    def structure(self, folder: Path) -> Iterator[tuple[Path, range]]:
+        path = folder / "pytorch_model.bin"
+        with zipfile.ZipFile(path) as archive:
+            (member,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
+            data = archive.read(member)
+        start = path.read_bytes().index(data)
+        yield path, range(start, start + len(data), 29)
 
 
 BUILD = """
