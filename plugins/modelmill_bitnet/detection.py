@@ -5,7 +5,6 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from math import inf, prod
 from pathlib import Path
-from typing import Any
 
 from modelmill import ConvertError, Estimate, Facts, Job, Outlook, Refusal, create
 from modelmill import checkpoint as checkpoints
@@ -13,7 +12,7 @@ from modelmill.checkpoint import TERNARY_TOLERANCE, declared_ternary, linear_lay
 
 FILE = "ternary.json"
 SCHEME = "report"
-_START = 60 << 20
+_START, _NUMPY = 20 << 20, 12 << 20
 _BLOCK = 1 << 20
 _VALUES_PER_SECOND = 60e6
 
@@ -70,30 +69,28 @@ def examine(folder: Path) -> Report:
 
 
 def distance(raw: memoryview, dtype: str) -> float:
-    """`ternary_distance` of all values of a tensor, a block at a time."""
+    """`ternary_distance` of all values of a tensor, a block at a time; of F32 as BF16 rounds them.
+
+    So there are at most 65,536 different values to count, whatever the tensor: those of an F32 tensor that is not
+    ternary are nearly all different. What is ternary stays so, and the figure is off by at most 0.2 %.
+    """
     import numpy as np
 
     from modelmill_bitnet.ternary import widened
 
-    found: Counter[float] = Counter()
+    counts = np.zeros(1 << 16, np.int64)
     words = np.frombuffer(raw, "<u4" if dtype == "F32" else "<u2")
     for start in range(0, words.size, _BLOCK):
-        bits, counts = _distinct(words[start : start + _BLOCK])
-        values = np.abs(widened(bits.data.cast("B"), dtype).astype(np.float64))
-        for value, count in zip(values.tolist(), counts.tolist(), strict=True):
-            found[value] += count
-    return ternary_distance(found)
-
-
-def _distinct(words: Any) -> tuple[Any, Any]:
-    """The different ones of some words, and how often each occurs."""
-    import numpy as np
-
-    if words.itemsize == 4:  # noqa: PLR2004 - float32, too many for a table
-        return np.unique(words, return_counts=True)
-    counts = np.bincount(words, minlength=1 << 16)
+        block = words[start : start + _BLOCK]
+        if dtype == "F32":
+            block = ((block.astype(np.uint64) + 0x8000) >> 16).astype(np.uint16)
+        counts += np.bincount(block, minlength=1 << 16)
     there = np.flatnonzero(counts)
-    return there.astype("<u2"), counts[there]
+    values = widened(there.astype("<u2").data.cast("B"), "F16" if dtype == "F16" else "BF16").astype(np.float64)
+    found: Counter[float] = Counter()
+    for value, count in zip(np.abs(values).tolist(), counts[there].tolist(), strict=True):
+        found[value] += count
+    return ternary_distance(found)
 
 
 def read(folder: Path) -> Report:
@@ -127,12 +124,14 @@ def infer(outlook: Outlook[NoOptions]) -> Facts | Refusal:
 
 
 def estimate(outlook: Outlook[NoOptions], facts: Facts) -> Estimate:
-    """The time to look at every layer, which a model that is not ternary does not take."""
-    largest = max((prod(tensor.shape) for tensor in outlook.facts.tensors), default=0)
-    declared = declared_ternary(outlook.facts) is not None
-    values = 0 if declared else sum(prod(tensor.shape) for tensor in linear_layers(outlook.facts.tensors))
+    """The time to look at every layer, which a model that is not ternary does not take; a layer and a counted block."""
+    layers = [] if declared_ternary(outlook.facts) is not None else linear_layers(outlook.facts.tensors)
+    sizes = [prod(tensor.shape) for tensor in layers]
+    wide = any(tensor.dtype == "F32" for tensor in layers)
+    layer = max(sizes, default=0)
+    work = (4 if wide else 2) * layer + (26 if wide else 8) * min(layer, _BLOCK)
     return Estimate(
         bytes_out=sum(facts.files.values()),
-        peak_memory=_START + 4 * min(largest, 64 << 20),
-        seconds=0.4 + values / _VALUES_PER_SECOND,
+        peak_memory=_START + bool(layers) * _NUMPY + work,
+        seconds=0.4 + sum(sizes) / _VALUES_PER_SECOND,
     )

@@ -41,6 +41,7 @@ TERNARY: dict[str, Step] = {
     "packed": ("modelmill_bitnet", "bitnet-to-gguf", "TQ2_0"),
     "bitnet.cpp": ("modelmill_bitnet", "bitnet-to-i2_s", "I2_S"),
 }
+MEASURE = ("modelmill_bitnet", "measure-ternary", "report")
 Peaks = tuple[int, int]
 Made = Callable[[Step, Path], tuple[Path, Peaks]]
 
@@ -149,3 +150,18 @@ def test_of_a_ternary_model(what: str, hidden: int, registry: Registry, tmp_path
     else:
         master(source, shape)
     check(measure(registry, TERNARY[what], source, tmp_path / "step"))
+
+
+@pytest.mark.parametrize("dtype", ["BF16", "F32"])
+@pytest.mark.parametrize("hidden", [64, 1024])
+def test_of_measuring_whether_a_model_is_ternary(dtype: str, hidden: int, registry: Registry, tmp_path: Path) -> None:
+    pytest.importorskip("numpy")
+    shape = Shape(hidden=hidden, intermediate=4 * hidden, heads=4, kv_heads=2)
+    source = make_checkpoint(tmp_path / "model", "llama", dtype=dtype, shape=shape)
+    check(measure(registry, MEASURE, source, tmp_path / "step"))
+
+
+def test_of_a_model_that_says_itself_that_it_is_ternary(registry: Registry, tmp_path: Path) -> None:
+    source = tmp_path / "model"
+    master(source, Shape(hidden=256, intermediate=1024, heads=4, kv_heads=2))
+    check(measure(registry, MEASURE, source, tmp_path / "step"))
