@@ -242,11 +242,6 @@ ELSEWHERE = {
     ("sources", "fsspec"): "sources/test_filesystems.py",
     ("sources", "oci"): "oci/test_source.py",
     ("remotes", "oci"): "oci/test_publish.py",
-    ("signers", "development"): "signers/test_signers.py",
-    ("signers", "hsm"): "signers/test_services.py",
-    ("signers", "awskms"): "signers/test_services.py",
-    ("signers", "gcpkms"): "signers/test_services.py",
-    ("signers", "azurekms"): "signers/test_services.py",
 }
 """What needs a server, a service, or a file that only a tool writes: the tests that try it instead of a suite."""
 

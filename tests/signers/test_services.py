@@ -3,11 +3,13 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from modelmill import SignError
+from modelmill.testing import SignerSuite
 from modelmill_artifacts.signature import sign_statement, verify_statement
 from modelmill_signers import services
 
@@ -21,21 +23,40 @@ needs_token = pytest.mark.skipif(
 )
 
 
-@pytest.fixture
-def token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The URI of a key that was made inside a token."""
-    (tmp_path / "tokens").mkdir()
-    (tmp_path / "softhsm2.conf").write_text(f"directories.tokendir = {tmp_path / 'tokens'}\nlog.level = ERROR\n")
-    monkeypatch.setenv("SOFTHSM2_CONF", str(tmp_path / "softhsm2.conf"))
+@pytest.fixture(scope="module")
+def made_token(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
+    """The environment of a token with a key that was made inside it. softhsm2 looks for tokens once in a process."""
+    folder = tmp_path_factory.mktemp("token")
+    (folder / "tokens").mkdir()
+    (folder / "softhsm2.conf").write_text(f"directories.tokendir = {folder / 'tokens'}\nlog.level = ERROR\n")
     module = str(next(path for path in MODULES if path.exists()))
+    found = {"SOFTHSM2_CONF": str(folder / "softhsm2.conf"), "PYKCS11LIB": module, "MODELMILL_PIN": "1234"}
     init = ["softhsm2-util", "--init-token", "--free", "--label", "release", "--pin", "1234", "--so-pin", "5678"]
     make = ["pkcs11-tool", "--module", module, "--token-label", "release", "--login", "--pin", "1234"]
     make += ["--keypairgen", "--key-type", "EC:prime256v1", "--id", "07", "--label", "release"]
     for command in (init, make):
-        subprocess.run(command, check=True, capture_output=True, env=dict(os.environ))
-    monkeypatch.setenv("PYKCS11LIB", module)
-    monkeypatch.setenv("MODELMILL_PIN", "1234")
+        subprocess.run(command, check=True, capture_output=True, env={**os.environ, **found})
+    return found
+
+
+@pytest.fixture
+def token(made_token: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URI of a key inside a token."""
+    for name, value in made_token.items():
+        monkeypatch.setenv(name, value)
     return "7?label=release"
+
+
+@needs_token
+@pytest.mark.usefixtures("token")
+class TestToken(SignerSuite):
+    plugin = "modelmill_signers"
+    scheme = "hsm"
+    missing = "8?label=release"
+
+    def make_key(self, folder: Path) -> str:
+        del folder
+        return "7?label=release"
 
 
 @needs_token
