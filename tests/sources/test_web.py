@@ -3,6 +3,7 @@ import os
 import ssl
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,57 @@ from source_parts.fetching import fetch
 from source_parts.hub import COMMIT, CONTENT, SHA256, Hub, serving
 
 from modelmill import Location, SourceError, SourceFile
-from modelmill.testing import make_checkpoint
+from modelmill.testing import SourceSuite, make_checkpoint
 from modelmill_sources import hub, web
 
 
 def at(uri: str, revision: str | None = None) -> Location:
     return Location(uri=uri, revision=revision, base=Path("/nowhere"))
+
+
+@pytest.fixture
+def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Where a server with a certificate has one file, `model.gguf`."""
+    certificate, key, authority = certificates(tmp_path / "tls")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+    with serving(Hub(files={"model.gguf": CONTENT}), context) as state:
+        yield state.address.removeprefix("https://")
+
+
+class TestHf(SourceSuite):
+    plugin = "modelmill_sources"
+    name = "hf"
+
+    @pytest.fixture(autouse=True)
+    def served(self, remote: Hub) -> None:
+        self.files = remote.files
+
+    def make_location(self, folder: Path) -> tuple[Location, Mapping[str, bytes]]:
+        del folder
+        return at("team/model"), self.files
+
+    def missing(self, folder: Path) -> Location:
+        del folder
+        return at(f"team/model@{'2' * 40}")
+
+
+class TestHttps(SourceSuite):
+    plugin = "modelmill_sources"
+    name = "https"
+
+    @pytest.fixture(autouse=True)
+    def served(self, address: str) -> None:
+        self.address = address
+
+    def make_location(self, folder: Path) -> tuple[Location, Mapping[str, bytes]]:
+        del folder
+        return at(f"{self.address}/model.gguf#sha256={SHA256}"), {"model.gguf": CONTENT}
+
+    def missing(self, folder: Path) -> Location:
+        del folder
+        return at(f"{self.address}/gone.gguf#sha256={SHA256}")
 
 
 def test_a_repository_is_pinned_to_its_commit(tmp_path: Path, remote: Hub) -> None:
@@ -96,22 +142,16 @@ def test_a_uri_that_names_no_repository_is_refused(tmp_path: Path, uri: str) -> 
         hub.SOURCE.resolve(at(uri), tmp_path)
 
 
-def test_an_address_with_its_digest_is_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    certificate, key, authority = certificates(tmp_path / "tls")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    monkeypatch.setenv("SSL_CERT_FILE", str(authority))
-    with serving(Hub(files={"model.gguf": CONTENT}), context) as state:
-        address = state.address.removeprefix("https://")
-        good = at(f"{address}/model.gguf#sha256={SHA256}")
-        found = web.SOURCE.resolve(good, tmp_path)
-        assert found.files == (SourceFile(path="model.gguf", size=len(CONTENT), sha256=SHA256),)
-        assert fetch(web.SOURCE, good, found.files, tmp_path) == {"model.gguf": CONTENT}
-        other = at(f"{address}/model.gguf#sha256={'0' * 64}")
-        with pytest.raises(SourceError, match=r"model.gguf has the sha256"):
-            fetch(web.SOURCE, other, web.SOURCE.resolve(other, tmp_path).files, tmp_path)
-        with pytest.raises(SourceError, match="no such file"):
-            web.SOURCE.resolve(at(f"{address}/gone.gguf#sha256={SHA256}"), tmp_path)
+def test_an_address_with_its_digest_is_a_source(tmp_path: Path, address: str) -> None:
+    good = at(f"{address}/model.gguf#sha256={SHA256}")
+    found = web.SOURCE.resolve(good, tmp_path)
+    assert found.files == (SourceFile(path="model.gguf", size=len(CONTENT), sha256=SHA256),)
+    assert fetch(web.SOURCE, good, found.files, tmp_path) == {"model.gguf": CONTENT}
+    other = at(f"{address}/model.gguf#sha256={'0' * 64}")
+    with pytest.raises(SourceError, match=r"model.gguf has the sha256"):
+        fetch(web.SOURCE, other, web.SOURCE.resolve(other, tmp_path).files, tmp_path)
+    with pytest.raises(SourceError, match="no such file"):
+        web.SOURCE.resolve(at(f"{address}/gone.gguf#sha256={SHA256}"), tmp_path)
 
 
 @pytest.mark.parametrize(
