@@ -234,9 +234,8 @@ ELSEWHERE = {
     ("sources", "gs"): "sources/test_filesystems.py",
     ("sources", "az"): "sources/test_filesystems.py",
     ("sources", "abfs"): "sources/test_filesystems.py",
-    ("remotes", "oci"): "oci/test_publish.py",
 }
-"""What needs a server, a service, or a file that only a tool writes: the tests that try it instead of a suite."""
+"""`s3` under other schemes, whose client libraries these tests do without: the tests of what is told then."""
 
 
 @functools.cache

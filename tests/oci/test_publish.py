@@ -16,6 +16,7 @@ from modelmill import Hardware, ModelmillError, Published, Pulled, RemoteError
 from modelmill.errors import ConfigError
 from modelmill.registry import Offer, Plugin
 from modelmill.remote import settings
+from modelmill.testing import RemoteSuite
 from modelmill_oci.media import MANIFEST
 from modelmill_oci.options import ImageOptions
 from modelmill_signers import create, pem
@@ -40,6 +41,19 @@ def index_of(registry: RegistryServer, tag: str = "1.0.0") -> dict[str, object]:
     assert status == 200
     found: dict[str, object] = json.loads(body)
     return found
+
+
+class TestOci(RemoteSuite):
+    plugin = "modelmill_oci"
+    scheme = "oci"
+
+    @pytest.fixture(autouse=True)
+    def served(self, registry: RegistryServer) -> None:
+        self.host = registry.host
+
+    def make_place(self, folder: Path) -> str:
+        del folder
+        return f"{self.host}/team/tiny"
 
 
 @pytest.mark.parametrize("target", ["raspberry-pi-5", "laptop", "laptop-onnx"])

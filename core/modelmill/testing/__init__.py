@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from modelmill.testing.hardware import HardwareSuite
     from modelmill.testing.makers import ConverterSuite, QuantizerSuite
     from modelmill.testing.packagers import PackagerSuite
+    from modelmill.testing.remotes import RemoteSuite
     from modelmill.testing.signers import SignerSuite
     from modelmill.testing.sources import SourceSuite
     from modelmill.testing.steps import convert
@@ -27,6 +28,7 @@ __all__ = [
     "HardwareSuite",
     "PackagerSuite",
     "QuantizerSuite",
+    "RemoteSuite",
     "Shape",
     "SignerSuite",
     "SourceSuite",
@@ -41,6 +43,7 @@ _LATER = {
     "HardwareSuite": "hardware",
     "PackagerSuite": "packagers",
     "QuantizerSuite": "makers",
+    "RemoteSuite": "remotes",
     "SignerSuite": "signers",
     "SourceSuite": "sources",
     "convert": "steps",

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from modelmill import registry
 from modelmill.step import find
-from modelmill.types import Format, Maker, Packager, SignerOffer, Source
+from modelmill.types import Format, Maker, Packager, Remote, SignerOffer, Source
 
 
 def offers(module: str, hook: str) -> list[Any]:
@@ -45,10 +45,14 @@ def packager(module: str, name: str) -> Packager[Any]:
 
 def signer(module: str, scheme: str) -> SignerOffer:
     """The signer for this scheme that a plugin offers."""
-    for record in importlib.import_module(module).modelmill_signers():
-        if record.scheme == scheme:
-            return typing.cast("SignerOffer", record)
-    raise LookupError(f"{module} offers no signer for {scheme!r}")
+    record: SignerOffer = _offer(module, "modelmill_signers", scheme, by="scheme")
+    return record
+
+
+def remote(module: str, scheme: str) -> Remote[Any]:
+    """The remote for this scheme that a plugin offers."""
+    record: Remote[Any] = _offer(module, "modelmill_remotes", scheme, by="scheme")
+    return record
 
 
 def legal(name: str) -> bool:
@@ -56,9 +60,9 @@ def legal(name: str) -> bool:
     return re.fullmatch(r"[a-z0-9]+([.-][a-z0-9]+)*", name) is not None
 
 
-def _offer(module: str, hook: str, name: str) -> Any:
+def _offer(module: str, hook: str, name: str, by: str = "name") -> Any:
     for record in getattr(importlib.import_module(module), hook)():
-        if record.name == name:
+        if getattr(record, by) == name:
             return record
     raise LookupError(f"{module} offers no {name!r} through {hook}")
 
