@@ -1,5 +1,6 @@
 """What all tests share: golden files, rewritten on request; the real model, and the tools to compare with."""
 
+import signal
 from collections import Counter
 from collections.abc import Callable
 from itertools import chain
@@ -7,6 +8,12 @@ from pathlib import Path
 
 import pytest
 from _pytest.terminal import TerminalReporter
+
+
+def pytest_configure(config: pytest.Config) -> None:  # noqa: ARG001 - the hook's
+    # A shell's job in the background ignores interrupts, and so would every process that a test interrupts.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

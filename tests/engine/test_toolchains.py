@@ -303,11 +303,9 @@ def wait_until(what: Callable[[], bool]) -> None:
 def test_a_killed_creation_leaves_nothing_that_counts_and_the_next_build_makes_it(
     locked: Workshop, kill: signal.Signals
 ) -> None:
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
     build = subprocess.Popen(
         locked.command("build", "new"), cwd=locked.folder, env=locked.environment(), stderr=subprocess.PIPE
     )
-    signal.signal(signal.SIGINT, before)
     wait_until(lambda: any(path.joinpath("pyvenv.cfg").exists() for path in locked.environments()))
     build.send_signal(kill)
     build.communicate()
