@@ -56,7 +56,7 @@ class RemoteSuite(Suite):
     @pytest.fixture
     def made(self, tmp_path: Path) -> Path:
         """A finished release, unsigned."""
-        return _make_release(tmp_path / "made", "Q4_K_M")
+        return make_release(tmp_path / "made", "Q4_K_M")
 
     def publish(self, record: Remote[Any], folder: Path, place: str) -> Published:
         """Publish a release as it is."""
@@ -99,7 +99,7 @@ class RemoteSuite(Suite):
     def test_a_version_never_changes(self, record: Remote[Any], place: str, made: Path, tmp_path: Path) -> None:
         published = self.publish(record, made, place)
         with pytest.raises(RemoteError) as raised:
-            self.publish(record, _make_release(tmp_path / "other", "Q8_0"), place)
+            self.publish(record, make_release(tmp_path / "other", "Q8_0"), place)
         assert str(raised.value).strip()
         assert self.publish(record, made, place).digest == published.digest
 
@@ -128,7 +128,8 @@ class RemoteSuite(Suite):
             decode(record.options, {**self.options, "no_such_option": 1})
 
 
-def _make_release(folder: Path, scheme: str) -> Path:
+def make_release(folder: Path, scheme: str) -> Path:
+    """Write an unsigned release of two targets into `folder` and return it; another scheme is other content."""
     for target in TARGETS:
         make_artifact(folder / target, scheme=scheme, target=target)
     (folder / RELEASE).write_bytes(release.dump(release.index(folder, TARGETS)))
