@@ -46,6 +46,11 @@ class TestAws(KeyService):
     client = "boto3"
     start = staticmethod(services.aws)
 
+    @pytest.fixture(autouse=True)
+    def no_session_of_another_test(self, key: None, monkeypatch: pytest.MonkeyPatch) -> None:
+        del key
+        monkeypatch.setattr("boto3.DEFAULT_SESSION", None)
+
 
 class TestAzure(KeyService):
     scheme = "azurekms"
