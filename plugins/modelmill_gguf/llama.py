@@ -21,6 +21,8 @@ from modelmill import ConvertError
 _F32 = 0
 _SOURCES = 10  # GGML_MAX_SRC
 _SPECIAL = 512  # room for a few tokens more than the text has bytes
+_SILENT = llama_cpp.llama_log_callback(lambda *_: None)
+"""Kept as long as the process: llama.cpp goes on calling it after a model is freed."""
 _NO_FLASH_ATTENTION = 0
 
 
@@ -148,8 +150,7 @@ def _array(tensor: Any, kind: Any) -> NDArray[Any]:
 
 @contextmanager
 def _loaded(path: Path) -> Iterator[Any]:
-    log = llama_cpp.llama_log_callback(lambda *_: None)
-    llama_cpp.llama_log_set(log, ctypes.c_void_p(0))
+    llama_cpp.llama_log_set(_SILENT, ctypes.c_void_p(0))
     llama_cpp.llama_backend_init()
     params = llama_cpp.llama_model_default_params()
     params.n_gpu_layers, params.use_extra_bufts = 0, False

@@ -26,8 +26,8 @@ _SHARDS = 8
 _OTHER = 64 * 2**20
 """Bytes of code, of configuration and of wire that a command may hash or fetch beside the weights."""
 _CONFIG = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 512, "vocab_size": 512}
-_COUNTING = """
-import atexit, hashlib, os, sys, threading
+_COUNTING = r"""
+import atexit, hashlib, os, re, resource, sys, threading
 real, counted, lock = hashlib.sha256, [0], threading.Lock()
 class Counting:
     def __init__(self, data=b"", **more):
@@ -41,12 +41,17 @@ class Counting:
         return getattr(self._hash, name)
 hashlib.sha256 = Counting
 hashlib.file_digest = None
-atexit.register(lambda: open(os.environ["COUNTED"], "w").write(str(counted[0])))
+def tell():
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    if os.path.exists("/proc/self/status"):  # the process's own: the other figure begins with what its parent had
+        peak = 1024 * int(re.search(r"VmHWM:\s*(\d+)", open("/proc/self/status").read())[1])
+    open(os.environ["COUNTED"], "w").write(f"{counted[0]} {peak}")
+atexit.register(tell)
 sys.argv[0] = "modelmill"
 from modelmill.main import main
 main()
 """
-"""Runs modelmill with a sha256 that counts the bytes that it is given."""
+"""Runs modelmill with a sha256 that counts the bytes that it is given; leaves that and its peak memory, in bytes."""
 
 
 @dataclass(frozen=True)
@@ -115,12 +120,10 @@ def run(folder: Path, address: str, *words: str) -> Taken:
     environment = {**os.environ, "HF_ENDPOINT": address, "HF_HOME": str(folder / "hf"), "COUNTED": str(folder / "n")}
     command = [sys.executable, "-c", _COUNTING, *words, "--store", str(folder / "store")]
     began = time.monotonic()
-    with subprocess.Popen(command, cwd=folder, env=environment) as process:
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0, f"{' '.join(words)} exited with {process.returncode}"
-    hashed = int((folder / "n").read_text())
-    return Taken(seconds=time.monotonic() - began, memory=usage.ru_maxrss * 1024, hashed=hashed)
+    done = subprocess.run(command, cwd=folder, env=environment, check=False)
+    assert done.returncode == 0, f"{' '.join(words)} exited with {done.returncode}"
+    hashed, memory = map(int, (folder / "n").read_text().split())
+    return Taken(seconds=time.monotonic() - began, memory=memory, hashed=hashed)
 
 
 def measure(folder: Path, size: int) -> dict[str, Taken]:
