@@ -36,12 +36,8 @@ class Origin:
         """What it stands for now. SourceError, or PluginError."""
 
         def resolve() -> Resolution:
-            try:
+            with self._faults(ModelmillError):
                 return self.offer.record.resolve(self.location, scratch)
-            except ModelmillError:
-                raise
-            except Exception as error:
-                raise self._foreign(error) from error
 
         return patiently(resolve, self.stated)
 
@@ -52,12 +48,8 @@ class Origin:
 
         def enter() -> tuple[AbstractContextManager[Opener], Opener]:
             manager = self.offer.record.connect(pinned, scratch)
-            try:
+            with self._faults(ModelmillError):
                 return manager, manager.__enter__()
-            except ModelmillError:
-                raise
-            except Exception as error:
-                raise self._foreign(error) from error
 
         manager, opener = patiently(enter, self.stated)
         try:
@@ -66,27 +58,26 @@ class Origin:
             manager.__exit__(None, None, None)
 
     def _open(self, opener: Opener, file: SourceFile, start: int) -> Stream:
-        try:
+        with self._faults(*_PASSED):
             stream = opener(file, start)
-        except _PASSED:
-            raise
-        except Exception as error:
-            raise self._foreign(error) from error
 
         def read(count: int) -> bytes:
-            try:
+            with self._faults(*_PASSED):
                 return stream.read(count)
-            except _PASSED:
-                raise
-            except Exception as error:
-                raise self._foreign(error) from error
 
         return Stream(read=read, close=stream.close, start=stream.start)
 
-    def _foreign(self, error: Exception) -> PluginError:
-        return PluginError(
-            f"{self.offer.plugin}: source {self.offer.record.name!r} failed: {type(error).__name__}: {error}"
-        )
+    @contextmanager
+    def _faults(self, *passed: type[Exception]) -> Iterator[None]:
+        """PluginError for whatever a plugin raises but what it may raise."""
+        try:
+            yield
+        except passed:
+            raise
+        except Exception as error:
+            raise PluginError(
+                f"{self.offer.plugin}: source {self.offer.record.name!r} failed: {type(error).__name__}: {error}"
+            ) from error
 
 
 def stated_uri(uri: str) -> str:

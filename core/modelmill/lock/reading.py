@@ -27,7 +27,7 @@ def read_facts(
     """
     store = fetcher.store
     missing = () if root is not None else fetcher.missing(locked.files)
-    whole, peeked = (_key(locked, place.table, registry, store, peeked=peeked) for peeked in (False, True))
+    whole, peeked = _keys(locked, place.table, registry, store)
     if (facts := _kept(store, whole)) is not None:
         return facts, False
     if missing and (facts := _kept(store, peeked)) is not None:
@@ -46,7 +46,7 @@ def read_facts(
     return facts, bool(headers)
 
 
-def _key(locked: LockedSource, table: SourceTable, registry: Registry, store: Store, *, peeked: bool) -> str:
+def _keys(locked: LockedSource, table: SourceTable, registry: Registry, store: Store) -> tuple[str, str]:
     """What facts are kept under: the files, and the code that reads them; when that changes, they are read again.
 
     Facts from headers alone, whose files nobody has held against their digests yet, are kept apart.
@@ -59,7 +59,7 @@ def _key(locked: LockedSource, table: SourceTable, registry: Registry, store: St
         "licence": table.license,
         "pickle": table.pickle,
     }
-    return canonical.sha256({**said, "peeked": True} if peeked else said)
+    return canonical.sha256(said), canonical.sha256({**said, "peeked": True})
 
 
 def _kept(store: Store, key: str) -> Facts | None:
