@@ -3,11 +3,10 @@
 import contextlib
 import errno
 import os
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+import disks
 import pytest
 
 from .conftest import BUILD, Mill, assert_nothing_half_made, assert_only_whole, sentences, told
@@ -16,33 +15,11 @@ from .test_faults import faulty
 pytestmark = pytest.mark.fault
 
 
-def mount(*arguments: str) -> None:
-    try:
-        done = subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("needs mount(8)")
-    if done.returncode:
-        pytest.skip(f"needs the right to mount: {done.stderr.strip()}")
-
-
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 4 MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount("-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder))
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
-@contextmanager
-def read_only(folder: Path) -> Iterator[None]:
-    mount("--bind", str(folder), str(folder))
-    try:
-        mount("-o", "remount,bind,ro", str(folder))
-        yield
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
+    with disks.small(tmp_path / "disk", "4m") as folder:
+        yield folder
 
 
 def fill(folder: Path, leave: int) -> Path:
@@ -135,7 +112,7 @@ def test_a_read_only_mount_is_named(mill: Mill, undisturbed: dict[str, bytes], w
     folder.mkdir(exist_ok=True)
     for name in ("store", "dist"):
         (mill.folder / name).mkdir(exist_ok=True)
-    with read_only(folder):
+    with disks.read_only(folder):
         done = mill.run("build")
         assert done.code == 1
         assert os.strerror(errno.EROFS) in told(done)
@@ -150,7 +127,7 @@ def test_a_store_that_became_read_only(mill: Mill, undisturbed: dict[str, bytes]
     mill.write(BUILD)
     assert mill.run("build").code == 0
     mill.write(BUILD.replace('format = "loud"', 'format = "loud"\noptions = { repeat = 2 }'))
-    with read_only(mill.folder / "store"):
+    with disks.read_only(mill.folder / "store"):
         done = mill.run("build")
     assert done.code == 1
     assert os.strerror(errno.EROFS) in told(done)
@@ -162,7 +139,7 @@ def test_a_build_folder_on_a_read_only_mount_builds_elsewhere(mill: Mill, undist
     assert mill.run("lock").code == 0
     (mill.folder / "store").mkdir(exist_ok=True)
     elsewhere = mill.folder.with_name(f"{mill.folder.name}-elsewhere")
-    with read_only(mill.folder):
+    with disks.read_only(mill.folder):
         done = mill.run("build", "--locked", "--store", str(elsewhere / "s"), "--output", str(elsewhere / "dist"))
     assert done.code == 0, done.err
     assert Mill(python=mill.python, folder=elsewhere).files() == undisturbed

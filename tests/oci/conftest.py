@@ -2,11 +2,11 @@
 
 import contextlib
 import hashlib
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import disks
 import pytest
 from oci_parts.certificates import certificates
 from oci_parts.faults import FaultProxy, fault_proxy
@@ -96,14 +96,8 @@ def make_blob(tmp_path: Path) -> Callable[..., Blob]:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 16 MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"needs the right to mount a small file system: {done.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with disks.small(tmp_path / "disk", "16m") as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,9 @@
 """A hub of the test's own, and a disk that is soon full."""
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import disks
 import pytest
 from source_parts.hub import CONTENT, Hub, serving
 
@@ -31,11 +31,5 @@ def remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of half a mebibyte."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"needs the right to mount a small file system: {done.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with disks.small(tmp_path / "disk", "512k") as folder:
+        yield folder
