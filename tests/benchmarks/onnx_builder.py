@@ -46,7 +46,7 @@ else:
 """
 MEASURED = """
 import resource, subprocess, sys
-subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+subprocess.run(sys.argv[1:], check=True, stdout=sys.stderr)
 used = resource.getrusage(resource.RUSAGE_CHILDREN)
 print(used.ru_maxrss, used.ru_utime + used.ru_stime)
 """
@@ -68,8 +68,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
         for number in range(arguments.rounds):
             folder = Path(scratch) / str(number)
+            (folder / "cwd").mkdir(parents=True)
             for name, command in commands(source, folder, arguments).items():
-                found = measure(command, arguments.threads)
+                found = measure(command, arguments.threads, folder / "cwd")
                 best[name] = min(best.get(name, found), found)
             data = "model.onnx.data"
             ours = (folder / "int4-builder/out" / data).read_bytes()
@@ -97,17 +98,27 @@ def commands(source: Path, folder: Path, arguments: argparse.Namespace) -> dict[
     return found
 
 
-def measure(command: list[str], threads: int) -> tuple[float, float, int]:
-    """Seconds of wall time and of CPU, and KiB of memory at the peak."""
+def measure(command: list[str], threads: int, folder: Path) -> tuple[float, float, int]:
+    """Seconds of wall time and of CPU, and KiB of memory at the peak.
+
+    The working folder is empty: Olive keeps a cache there, and takes what lies there by the name of a precision for it.
+    """
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     environment = (
         os.environ | dict.fromkeys(names, str(threads)) | {"HF_HUB_OFFLINE": "1", "OLIVE_DISABLE_TELEMETRY": "1"}
     )
     start = time.perf_counter()
     told = subprocess.run(
-        [sys.executable, "-c", MEASURED, *command], check=True, capture_output=True, text=True, env=environment
+        [sys.executable, "-c", MEASURED, *command],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=folder,
     )
     seconds = time.perf_counter() - start
+    if told.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{told.stderr[-2000:]}")
     resident, processor = told.stdout.split()
     return seconds, float(processor), int(resident)
 

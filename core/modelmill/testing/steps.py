@@ -23,12 +23,15 @@ _WATCHED = """\
 import os, runpy, sys
 report, allowed = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND), sys.argv[2].split(os.pathsep)
 writing = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-changes = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.symlink", "os.link", "os.truncate", "os.chmod"}
+changes = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate", "os.chmod"}
+links = {"os.symlink", "os.link"}
 def watch(event, arguments):
     if event == "open" and isinstance(arguments[2], int) and arguments[2] & writing:
         paths = arguments[:1]
     elif event in changes:
         paths = arguments[:2]
+    elif event in links:
+        paths = arguments[1:2]
     else:
         return
     for path in paths:

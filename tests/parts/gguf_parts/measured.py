@@ -7,12 +7,21 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 PARTS = Path(__file__).resolve().parent.parent
+_RELAY = """
+import os, sys, time
+start = time.perf_counter()
+to_log = [(os.POSIX_SPAWN_DUP2, 2, 1)]
+child = os.posix_spawnp(sys.argv[1], sys.argv[1:], os.environ, file_actions=to_log)
+_, status, usage = os.wait4(child, 0)
+print(time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss, os.waitstatus_to_exitcode(status))
+"""
+"""Starts what is measured. The kernel counts a process's memory before it becomes a program too, which is that of
+whoever starts it: so nothing large may."""
 CALIBRATION = PARTS.parent.parent / "examples" / "calibration"
 
 
@@ -47,16 +56,14 @@ def attempt(command: Sequence[str], *, threads: int, folder: Path | None = None)
     """Run a program; its cost by the kernel's account of that one child, and its words where it failed."""
     path = os.pathsep.join([str(PARTS), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1", "PYTHONPATH": path}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed comes compiled; a checkout is, after one run
     with tempfile.TemporaryFile() as log:
-        start = time.perf_counter()
-        child = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
-        _, status, usage = os.wait4(child.pid, 0)
-        seconds = time.perf_counter() - start
-        child.returncode = os.waitstatus_to_exitcode(status)
+        words = [sys.executable, "-I", "-S", "-c", _RELAY, *command]
+        relay = subprocess.run(words, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=log, check=True)
+        seconds, cpu, resident, code = map(float, relay.stdout.split())
         log.seek(0)
-        words = log.read().decode(errors="replace")[-2000:] if child.returncode else None
-    megabytes = usage.ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
-    return Cost(seconds=seconds, cpu=usage.ru_utime + usage.ru_stime, megabytes=megabytes), words
+        said = log.read().decode(errors="replace")[-2000:] if code else None
+    return Cost(seconds=seconds, cpu=cpu, megabytes=resident / (1024 if sys.platform == "linux" else 1024**2)), said
 
 
 def run(command: Sequence[str], *, threads: int = 1, folder: Path | None = None) -> Cost:
