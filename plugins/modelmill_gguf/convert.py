@@ -34,6 +34,8 @@ def open_model(
     """Open a checkpoint to be read as the GGUF model that it becomes at this scheme (F32, F16, BF16)."""
     tokenizer = checkpoints.read_tokenizer(folder)
     layout = plan(checkpoints.facts(folder, tokenizer), scheme, name, lineage)
+    if told := layout.architecture.tell(layout.model):
+        print(told)  # noqa: T201  # the step's log
     if tokenizer is None:
         raise ConvertError("The checkpoint has no tokenizer: there is no tokenizer.json and no tokenizer.model.")
     fields = (*layout.fields, *build(tokenizer, layout.vocabulary))

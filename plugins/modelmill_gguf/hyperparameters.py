@@ -50,21 +50,21 @@ class Hyperparameters:
 def read(config: Mapping[str, Any], defaults: Mapping[str, Any], *, tied: bool) -> Hyperparameters:
     """The hyperparameters of a configuration. Raises ConvertError for what is missing or no number."""
     merged = {**defaults, **{key: value for key, value in config.items() if value is not None}}
-    heads = _count(merged, "num_attention_heads")
-    width = _count(merged, "hidden_size")
+    heads = count(merged, "num_attention_heads")
+    width = count(merged, "hidden_size")
     rope = _rope(merged)
     full = rope.get("full_attention", rope)
     local = rope.get("sliding_attention", {}).get("rope_theta", merged.get("rope_local_base_freq"))
     tie = merged.get("tie_word_embeddings", tied)
     return Hyperparameters(
-        layers=_count(merged, "num_hidden_layers"),
+        layers=count(merged, "num_hidden_layers"),
         width=width,
-        inner=_count(merged, "intermediate_size"),
+        inner=count(merged, "intermediate_size"),
         heads=heads,
-        key_heads=_count({"num_key_value_heads": heads, **merged}, "num_key_value_heads"),
-        head=_count({"head_dim": width // heads, **merged}, "head_dim"),
-        vocabulary=_count(merged, "vocab_size"),
-        context=_count(merged, "max_position_embeddings"),
+        key_heads=count({"num_key_value_heads": heads, **merged}, "num_key_value_heads"),
+        head=count({"head_dim": width // heads, **merged}, "head_dim"),
+        vocabulary=count(merged, "vocab_size"),
+        context=count(merged, "max_position_embeddings"),
         norm_epsilon=_real(merged, "rms_norm_eps"),
         rope=full,
         rope_base=_real({"rope_theta": merged.get("rope_theta", 10_000.0), **full}, "rope_theta"),
@@ -90,7 +90,8 @@ def _rope(config: Mapping[str, Any]) -> dict[str, Any]:
     return rope
 
 
-def _count(config: Mapping[str, Any], key: str) -> int:
+def count(config: Mapping[str, Any], key: str) -> int:
+    """A positive whole number of the configuration. Raises ConvertError for anything else."""
     value = config.get(key)
     if type(value) is not int or not 0 < value <= _MOST:
         raise ConvertError(f"config.json: {key} must be a positive whole number, and is {value!r}.")

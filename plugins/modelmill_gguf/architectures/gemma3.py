@@ -1,6 +1,8 @@
 """gemma3: Gemma 3's text model: norms around each half of a layer, and five layers with a window to one without."""
 
-from modelmill_gguf.architectures import common
+from math import isclose
+
+from modelmill_gguf.architectures import common, refusals
 from modelmill_gguf.architectures.table import (
     EMBEDDINGS,
     Architecture,
@@ -11,9 +13,10 @@ from modelmill_gguf.architectures.table import (
     layer,
 )
 from modelmill_gguf.fields import Field, float32, uint32
-from modelmill_gguf.hyperparameters import Hyperparameters, number
+from modelmill_gguf.hyperparameters import Hyperparameters, count, number
 
 _PATTERN = 6  # fixed in llama.cpp: every sixth layer attends to everything
+_LAYERS_OF_27B = 62  # by which llama.cpp knows the one model whose scores are not scaled by the size of a head
 
 
 def _norm(source: str, name: str, shape: str = "width") -> tuple[Rule, ...]:
@@ -37,11 +40,23 @@ def refuse(model: Hyperparameters) -> str | None:
     """What llama.cpp's gemma3 cannot express."""
     if model.config.get("attn_logit_softcapping"):
         return "llama.cpp's gemma3 has no soft cap on attention"
-    kinds = model.config.get("layer_types")
-    pattern = ["sliding_attention" if (at + 1) % _PATTERN else "full_attention" for at in range(model.layers)]
-    if kinds is not None and kinds != pattern:
+    if model.config.get("use_bidirectional_attention"):
+        return "llama.cpp's gemma3 attends only to what came before"
+    kinds = model.config.get("layer_types") or _kinds(model, count(model.config, "sliding_window_pattern"))
+    if kinds != _kinds(model, _PATTERN):
         return "llama.cpp's gemma3 has full attention in every sixth layer only"
-    return None
+    scalar = number(model.config["query_pre_attn_scalar"], "query_pre_attn_scalar")
+    computed = model.width // model.heads if model.layers == _LAYERS_OF_27B else model.head
+    if not isclose(scalar, computed):
+        return (
+            f"config.json says query_pre_attn_scalar = {scalar:g}, and llama.cpp's gemma3 scales the scores of such a "
+            f"model by {computed}"
+        )
+    return refusals.activation("gemma3", model, refusals.GELU_TANH, "hidden_activation")
+
+
+def _kinds(model: Hyperparameters, pattern: int) -> list[str]:
+    return [refusals.SLIDING if (at + 1) % pattern else refusals.FULL for at in range(model.layers)]
 
 
 GEMMA3 = Architecture(
@@ -69,6 +84,8 @@ GEMMA3 = Architecture(
         "num_key_value_heads": 4,
         "vocab_size": 262_208,
         "sliding_window": 4096,
+        "sliding_window_pattern": _PATTERN,
+        "query_pre_attn_scalar": 256,
         "rope_theta": 1_000_000.0,
         "rope_local_base_freq": 10_000.0,
     },

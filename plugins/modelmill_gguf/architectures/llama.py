@@ -2,7 +2,7 @@
 
 from math import pi
 
-from modelmill_gguf.architectures import common
+from modelmill_gguf.architectures import common, refusals
 from modelmill_gguf.architectures.table import EMBEDDINGS, Architecture, Extra, attention, gated_mlp, norms
 from modelmill_gguf.fields import Field, uint32
 from modelmill_gguf.hyperparameters import Hyperparameters, number
@@ -48,10 +48,16 @@ def frequency_factors(model: Hyperparameters) -> tuple[Extra, ...]:
 
 
 def refuse(model: Hyperparameters) -> str | None:
-    """A mixture of experts comes under the same class names in some checkpoints."""
+    """A mixture of experts, which comes under the same class names in some checkpoints, and another activation."""
     if model.config.get("num_local_experts"):
         return "a mixture of experts is not supported"
-    return None
+    return refusals.activation("llama", model, refusals.SILU)
+
+
+def tell(model: Hyperparameters) -> str | None:
+    """Mistral's window; Llama's class has none, whatever its configuration says."""
+    mistral = "MistralForCausalLM" in model.config.get("architectures", ())
+    return refusals.told_window("llama", model) if mistral else None
 
 
 LLAMA = Architecture(
@@ -62,5 +68,6 @@ LLAMA = Architecture(
     defaults=DEFAULTS,
     extras=frequency_factors,
     refuse=refuse,
+    tell=tell,
     says_space_prefix=True,
 )

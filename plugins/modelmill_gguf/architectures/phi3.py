@@ -3,7 +3,7 @@
 from math import log, sqrt
 
 from modelmill import ConvertError
-from modelmill_gguf.architectures import common
+from modelmill_gguf.architectures import common, refusals
 from modelmill_gguf.architectures.table import EMBEDDINGS, Architecture, Extra, layer, norms
 from modelmill_gguf.fields import Field, float32, uint32
 from modelmill_gguf.hyperparameters import Hyperparameters, number
@@ -62,11 +62,11 @@ def long_factors(model: Hyperparameters) -> tuple[Extra, ...]:
 
 
 def refuse(model: Hyperparameters) -> str | None:
-    """Other stretchings of the rotary embedding than Phi-3's own."""
+    """Other stretchings of the rotary embedding than Phi-3's own, and another activation."""
     kind = model.rope.get("rope_type")
     if kind not in (None, "default", "longrope", "su", "yarn"):
         return f"llama.cpp's phi3 has no rope scaling {kind!r}"
-    return None
+    return refusals.activation("phi3", model, refusals.SILU)
 
 
 PHI3 = Architecture(
@@ -84,4 +84,5 @@ PHI3 = Architecture(
     defaults={"max_position_embeddings": 4096, "rms_norm_eps": 1e-5, "rope_theta": 10_000.0},
     extras=long_factors,
     refuse=refuse,
+    tell=lambda model: refusals.told_window("phi3", model),
 )

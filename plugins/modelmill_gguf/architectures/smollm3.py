@@ -1,6 +1,6 @@
 """smollm3: Llama with every fourth layer without a rotary embedding."""
 
-from modelmill_gguf.architectures import common
+from modelmill_gguf.architectures import common, refusals
 from modelmill_gguf.architectures.llama import DEFAULTS, frequency_factors, llama_fields
 from modelmill_gguf.architectures.table import EMBEDDINGS, Architecture, attention, gated_mlp, norms
 from modelmill_gguf.hyperparameters import Hyperparameters
@@ -9,13 +9,16 @@ _STEP = 4  # fixed in llama.cpp: hparams.n_no_rope_layer_step
 
 
 def refuse(model: Hyperparameters) -> str | None:
-    """llama.cpp knows one interval of layers without a rotary embedding."""
+    """llama.cpp knows one interval of layers without a rotary embedding, no window, and one activation."""
     listed = model.config.get("no_rope_layers")
     if listed is None:
         fits = model.config.get("no_rope_layer_interval", _STEP) == _STEP
     else:
         fits = listed == [int((at + 1) % _STEP != 0) for at in range(model.layers)]
-    return None if fits else "llama.cpp leaves out the rotary embedding in every fourth layer only"
+    if not fits:
+        return "llama.cpp leaves out the rotary embedding in every fourth layer only"
+    sliding = [bool(model.config.get("use_sliding_window")) and (at + 1) % _STEP == 0 for at in range(model.layers)]
+    return refusals.activation("smollm3", model, refusals.SILU) or refusals.window("smollm3", model, sliding)
 
 
 SMOLLM3 = Architecture(

@@ -53,8 +53,8 @@ class Architecture:
 
     `classes` are names in config.json's `architectures`. `defaults` are what the model class assumes where
     config.json is silent. `fields` gives the metadata under the architecture's name. `refuse` says why a
-    configuration has no counterpart in llama.cpp. `drops` are tokens beyond the vocabulary that belong to a
-    sibling with more modalities.
+    configuration has no counterpart in llama.cpp, `tell` what llama.cpp leaves out of one that its own script takes.
+    `drops` are tokens beyond the vocabulary that belong to a sibling with more modalities.
     """
 
     name: str
@@ -64,6 +64,7 @@ class Architecture:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     extras: Callable[[Hyperparameters], tuple[Extra, ...]] = _no_extras
     refuse: Callable[[Hyperparameters], str | None] = _no_check
+    tell: Callable[[Hyperparameters], str | None] = _no_check
     tied_by_default: bool = False
     says_space_prefix: bool = False
     drops: tuple[str, ...] = ()
