@@ -38,6 +38,8 @@ def open_model(
         print(told)  # noqa: T201  # the step's log
     if tokenizer is None:
         raise ConvertError("The checkpoint has no tokenizer: there is no tokenizer.json and no tokenizer.model.")
+    for note in layout.vocabulary.notes:
+        print(note)  # noqa: T201  # the step's log
     fields = (*layout.fields, *build(tokenizer, layout.vocabulary))
     with checkpoints.open_checkpoint(folder) as weights:
         yield OpenModel(layout=layout, fields=fields, weights=weights)

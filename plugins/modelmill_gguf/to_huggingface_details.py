@@ -1,10 +1,12 @@
 """What a GGUF header tells about the checkpoint that it was made of, as small plain data for plans."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from json.encoder import encode_basestring
 from typing import Any
 
 from modelmill import ConvertError
+from modelmill.checkpoint import parse_settings
 from modelmill_gguf.fields import Field, ValueType, value
 from modelmill_gguf.to_huggingface_sentencepiece import merges_of, model_file
 from modelmill_gguf.token_texts import TokenType
@@ -142,12 +144,14 @@ def figures(words: Words, metadata: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _pieces(words: Words, taken: set[int], metadata: Mapping[str, Any]) -> dict[str, int]:
+def _pieces(words: Words, taken: set[int], metadata: Mapping[str, Any]) -> dict[str, Any]:
     texts = [text for at, text in enumerate(words.tokens) if at not in taken]
+    file = sentencepiece_file(words, metadata)
     return {
         "count": len(texts),
         "bytes": sum(len(text.encode()) for text in texts),
-        "file": len(sentencepiece_file(words, metadata)),
+        "file": len(file),
+        "settings": asdict(parse_settings(file, "tokenizer.model")),
     }
 
 

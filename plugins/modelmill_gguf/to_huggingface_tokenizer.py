@@ -191,6 +191,7 @@ def predict_summary(
         "normal": dict(vocabulary["normal"]),
         "merges": {key: vocabulary["merges"][key] for key in ("count", "bytes")},
         "pieces": {key: vocabulary["pieces"][key] for key in ("count", "bytes")} if vocabulary["pieces"] else None,
+        "settings": dict(vocabulary["pieces"]["settings"]) if vocabulary["pieces"] else None,
         "size": vocabulary["size"],
         "gaps": [list(gap) for gap in vocabulary["gaps"]],
     }

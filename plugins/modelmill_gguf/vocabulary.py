@@ -8,6 +8,7 @@ from modelmill import ConvertError
 from modelmill.checkpoint import Tokenizer
 from modelmill_gguf.fields import Field, ValueType, boolean, frame_size, numbers, string, strings
 from modelmill_gguf.pretokenizers import recognise
+from modelmill_gguf.sentencepiece import prepends, prepends_once
 from modelmill_gguf.special_tokens import special_fields
 from modelmill_gguf.token_texts import Special, TokenType, padding, specials
 
@@ -18,13 +19,18 @@ MERGES = "tokenizer.ggml.merges"
 _LENGTH = 8
 _SCORE_OF_ADDED = -1000.0
 _SCORE_OF_PADDING = -10_000.0
+_ONLY_BEFORE_A_TEXT = (
+    "tokenizer.json puts a word start before a text alone, and llama.cpp behind each special token too: what follows "
+    "one without a space is tokenized as if there were a space."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vocabulary:
     """What is known of the tokenizer's fields without the tokens: the small ones, and the size of the arrays.
 
-    `model` is llama.cpp's word: `gpt2` for byte-level BPE, `llama` for sentencepiece.
+    `model` is llama.cpp's word: `gpt2` for byte-level BPE, `llama` for sentencepiece. `notes` say in what llama.cpp
+    will differ from the tokenizer.
     """
 
     model: str
@@ -32,6 +38,7 @@ class Vocabulary:
     specials: tuple[Special, ...]
     fields: tuple[Field, ...]
     array_sizes: Mapping[str, int]
+    notes: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -78,6 +85,7 @@ def predict(
         specials=tuple(added),
         fields=tuple(fields),
         array_sizes=_array_sizes(summary, model, added, rows),
+        notes=_notes(summary, model, prefix=prefix),
     )
 
 
@@ -95,24 +103,17 @@ def _model(summary: Mapping[str, Any]) -> str:
 
 def _space_prefix(summary: Mapping[str, Any], model: str, *, says: bool) -> bool | None:
     """Whether llama.cpp puts a space before a text; for sentencepiece it does unless told otherwise."""
+    does = model == "llama" and prepends(summary)
     stated = summary["config"].get("add_prefix_space")
     if says and isinstance(stated, bool):
         return stated
-    if model == "llama" and summary["model"] is not None and not _prepends(summary["definition"]):
-        return False
-    return None
+    return False if model == "llama" and not does else None
 
 
-def _prepends(definition: Mapping[str, Any]) -> bool:
-    """Whether a tokenizer.json that came from sentencepiece puts a word start before a text."""
-    normalizer = definition.get("normalizer")
-    parts = normalizer.get("normalizers", [normalizer]) if isinstance(normalizer, Mapping) else []
-    if any(isinstance(part, Mapping) and part.get("type") == "Prepend" for part in parts):
-        return True
-    splitter = definition.get("pre_tokenizer")
-    scheme = splitter.get("prepend_scheme", "always") if isinstance(splitter, Mapping) else "never"
-    is_metaspace = isinstance(splitter, Mapping) and splitter.get("type") == "Metaspace"
-    return is_metaspace and scheme != "never"
+def _notes(summary: Mapping[str, Any], model: str, *, prefix: bool | None) -> tuple[str, ...]:
+    if model == "llama" and prefix is not False and prepends_once(summary):
+        return (_ONLY_BEFORE_A_TEXT,)
+    return ()
 
 
 def _array_sizes(summary: Mapping[str, Any], model: str, added: Sequence[Special], rows: int) -> dict[str, int]:
@@ -165,8 +166,22 @@ def _spells_byte(text: str) -> bool:
 
 
 def _ranks(tokenizer: Tokenizer) -> dict[str, float]:
-    """Scores that give the order of the merges back: sentencepiece joins the pair with the highest score first."""
+    """Scores that give the order of the merges back: sentencepiece joins the pair with the highest score first.
+
+    It joins whatever makes a token, so that merges that leave a pair out cannot be said in scores: ConvertError.
+    """
     found: dict[str, float] = {}
     for rank, (left, right) in enumerate(tokenizer.merges):
         found.setdefault(left + right, -float(rank))
+    pairs = set(tokenizer.merges)
+    known = set(tokenizer.tokens.values())
+    for text in tokenizer.tokens.values():
+        for cut in range(1, len(text)):
+            left, right = text[:cut], text[cut:]
+            if left in known and right in known and (left, right) not in pairs:
+                raise ConvertError(
+                    f"tokenizer.json: its merges do not join {left!r} and {right!r}, and llama.cpp's sentencepiece "
+                    f"tokenizer, which knows no merges, would, as {text!r} is a token; put the tokenizer.model that "
+                    "it was made of beside it."
+                )
     return found

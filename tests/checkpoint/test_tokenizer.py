@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelmill import ConvertError
-from modelmill.checkpoint import parse_sentencepiece, parse_tokenizer, read_tokenizer, summarize
+from modelmill.checkpoint import (
+    SentencePieceSettings,
+    parse_sentencepiece,
+    parse_settings,
+    parse_tokenizer,
+    read_tokenizer,
+    summarize,
+)
 
 DEFINITION: dict[str, Any] = {
     "added_tokens": [
@@ -91,11 +99,44 @@ def test_pieces_are_read_as_sentencepiece_wrote_them(tmp_path: Path) -> None:
     assert [piece.type == 3 for piece in ours] == [theirs.IsControl(at) for at in range(theirs.vocab_size())]
 
 
+@pytest.mark.parametrize("kind", ["bpe", "unigram", "char", "word"])
+@pytest.mark.parametrize("rule", ["identity", "nmt_nfkc"])
+@pytest.mark.parametrize("flag", [True, False])
+def test_settings_are_read_as_sentencepiece_wrote_them(tmp_path: Path, kind: str, rule: str, *, flag: bool) -> None:
+    import sentencepiece
+    from sentencepiece import sentencepiece_model_pb2
+
+    text = tmp_path / "text.txt"
+    text.write_text("model mill tensor weight build makes\n" * 20)
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(text), model_prefix=str(tmp_path / "tokenizer"), vocab_size=40, model_type=kind,
+        hard_vocab_limit=False, byte_fallback=False, minloglevel=2, normalization_rule_name=rule,
+        add_dummy_prefix=flag, remove_extra_whitespaces=not flag, treat_whitespace_as_suffix=flag,
+    )  # fmt: skip
+    data = (tmp_path / "tokenizer.model").read_bytes()
+    model = sentencepiece_model_pb2.ModelProto()  # type: ignore[attr-defined]
+    model.ParseFromString(data)
+    assert parse_settings(data, "tokenizer.model") == SentencePieceSettings(
+        model=kind,
+        byte_fallback=False,
+        whitespace_as_suffix=flag,
+        normalizer=rule,
+        charsmap=len(model.normalizer_spec.precompiled_charsmap),
+        dummy_prefix=flag,
+        remove_extra_whitespaces=not flag,
+        escape_whitespaces=True,
+    )
+    assert bool(model.normalizer_spec.precompiled_charsmap) is (rule == "nmt_nfkc")
+
+
+@pytest.mark.parametrize("parse", [parse_sentencepiece, parse_settings])
 @given(data=st.binary(max_size=200))
 @settings(max_examples=300, deadline=None)
-def test_no_bytes_make_a_sentencepiece_model_raise_anything_but_convert_error(data: bytes) -> None:
+def test_no_bytes_make_a_sentencepiece_model_raise_anything_but_convert_error(
+    parse: Callable[[bytes, str], object], data: bytes
+) -> None:
     try:
-        parse_sentencepiece(data, "fuzz")
+        parse(data, "fuzz")
     except ConvertError as error:
         assert str(error).startswith("fuzz: ")  # noqa: PT017 - any other exception must fly
 

@@ -16,7 +16,7 @@ from modelmill.checkpoint.safetensors import (
     tensor_bytes,
     write_safetensors,
 )
-from modelmill.checkpoint.sentencepiece import Piece, parse_sentencepiece
+from modelmill.checkpoint.sentencepiece import Piece, SentencePieceSettings, parse_sentencepiece, parse_settings
 from modelmill.checkpoint.ternary import (
     BITNET_CLASSES,
     TERNARY_TOLERANCE,
@@ -36,6 +36,7 @@ __all__ = [
     "Entry",
     "Piece",
     "Placed",
+    "SentencePieceSettings",
     "Tokenizer",
     "check_chat_template",
     "declared_ternary",
@@ -49,6 +50,7 @@ __all__ = [
     "parse_card",
     "parse_object",
     "parse_sentencepiece",
+    "parse_settings",
     "parse_tokenizer",
     "read_bytes",
     "read_card",

@@ -1,19 +1,22 @@
 """Reading of sentencepiece's `tokenizer.model` without sentencepiece.
 
 The file is a protobuf message `ModelProto` (sentencepiece/src/sentencepiece_model.proto): field 1 repeated
-piece {1 text, 2 float score, 3 type}. Only these are read.
+piece {1 text, 2 float score, 3 type}, field 2 trainer_spec, field 3 normalizer_spec. Of these, what is read is what
+decides which tokens a text becomes.
 """
 
 import math
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from modelmill.errors import ConvertError
 
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 NORMAL = 1
 """The type of an ordinary piece; 2 unknown, 3 control, 4 user defined, 5 unused, 6 byte, as in GGUF."""
+_MODELS = {1: "unigram", 2: "bpe", 3: "word", 4: "char"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +26,61 @@ class Piece:
     text: str
     score: float
     type: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentencePieceSettings:
+    """How a model splits and prepares a text. Where the file is silent, sentencepiece's own defaults hold.
+
+    `model` is the algorithm (`bpe`, `unigram`, …), `charsmap` the bytes of a table that rewrites characters, which
+    is how NFKC and the like are stored; `normalizer` is the name that the trainer was given for it.
+    """
+
+    model: str = "unigram"
+    byte_fallback: bool = False
+    whitespace_as_suffix: bool = False
+    normalizer: str = ""
+    charsmap: int = 0
+    dummy_prefix: bool = True
+    remove_extra_whitespaces: bool = True
+    escape_whitespaces: bool = True
+
+
+def parse_settings(data: bytes, where: str) -> SentencePieceSettings:
+    """What a model says of itself. ConvertError for anything that is not one."""
+    found: dict[str, Any] = {}
+    try:
+        for message, content in _fields(data):
+            if message not in (2, 3):
+                continue
+            for number, value in _fields(bytes(content)):
+                name, read = _SETTINGS.get((message, number), (None, None))
+                if name is not None and read is not None:
+                    found[name] = read(bytes(value))
+    except (IndexError, ValueError):
+        raise ConvertError(f"{where}: is not a sentencepiece model") from None
+    return SentencePieceSettings(**found)
+
+
+def _model(value: bytes) -> str:
+    number = int.from_bytes(value, "little")
+    return _MODELS.get(number, str(number))
+
+
+def _flag(value: bytes) -> bool:
+    return any(value)
+
+
+_SETTINGS: dict[tuple[int, int], tuple[str, Callable[[bytes], Any]]] = {
+    (2, 3): ("model", _model),
+    (2, 24): ("whitespace_as_suffix", _flag),
+    (2, 35): ("byte_fallback", _flag),
+    (3, 1): ("normalizer", bytes.decode),
+    (3, 2): ("charsmap", len),
+    (3, 3): ("dummy_prefix", _flag),
+    (3, 4): ("remove_extra_whitespaces", _flag),
+    (3, 5): ("escape_whitespaces", _flag),
+}
 
 
 def parse_sentencepiece(data: bytes, where: str) -> tuple[Piece, ...]:

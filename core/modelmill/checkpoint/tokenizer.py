@@ -7,7 +7,7 @@ Read from `tokenizer.json` (the tokenizers library's serialisation), `tokenizer_
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from modelmill.checkpoint.jsonfile import (
     read_object,
     read_text,
 )
-from modelmill.checkpoint.sentencepiece import Piece, parse_sentencepiece
+from modelmill.checkpoint.sentencepiece import Piece, SentencePieceSettings, parse_sentencepiece, parse_settings
 from modelmill.errors import ConvertError
 
 MAX_TOKENS = 4_000_000
@@ -39,7 +39,8 @@ class AddedToken:
 class Tokenizer:
     """What a checkpoint's tokenizer files say.
 
-    `tokens` is tokenizer.json's model vocabulary by id, without `added`. `pieces` is `tokenizer.model`.
+    `tokens` is tokenizer.json's model vocabulary by id, without `added`. `pieces` is `tokenizer.model`, `settings`
+    what that file says of itself.
     `definition` is tokenizer.json without vocabulary, merges and added tokens; `config` is
     tokenizer_config.json without the added tokens and the chat template.
     """
@@ -49,6 +50,7 @@ class Tokenizer:
     merges: tuple[tuple[str, str], ...] = ()
     added: tuple[AddedToken, ...] = ()
     pieces: tuple[Piece, ...] = ()
+    settings: SentencePieceSettings | None = None
     definition: Mapping[str, Any] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
     chat_template: str | None = None
@@ -59,6 +61,7 @@ def read_tokenizer(folder: Path) -> Tokenizer | None:
     definition: dict[str, Any] = {}
     config: dict[str, Any] = {}
     pieces: tuple[Piece, ...] = ()
+    settings: SentencePieceSettings | None = None
     if (folder / "tokenizer.json").is_file():
         definition = read_object(folder / "tokenizer.json", TOKENIZER_LIMIT)
     if (folder / "tokenizer_config.json").is_file():
@@ -66,10 +69,12 @@ def read_tokenizer(folder: Path) -> Tokenizer | None:
     if (folder / "tokenizer.model").is_file():
         data = read_bytes(folder / "tokenizer.model", TOKENIZER_LIMIT)
         pieces = parse_sentencepiece(data, "tokenizer.model")
+        settings = parse_settings(data, "tokenizer.model")
     if not definition and not pieces:
         return None
     template = _chat_template(folder, config)
-    return parse_tokenizer(definition, config, pieces, template, _added_tokens_file(folder))
+    tokenizer = parse_tokenizer(definition, config, pieces, template, _added_tokens_file(folder))
+    return replace(tokenizer, settings=settings)
 
 
 def parse_tokenizer(
@@ -105,9 +110,9 @@ def summarize(tokenizer: Tokenizer) -> dict[str, Any]:
     """What a converter needs to predict a tokenizer's size in another format, without the vocabulary.
 
     Plain data. `normal` counts the ids of the model's vocabulary that no added token takes, and the UTF-8
-    bytes of their tokens as tokenizer.json spells them; `pieces` does the same for `tokenizer.model`;
-    `merges` has the bytes of each pair joined with one space. `size` is the highest id plus one, `gaps` are
-    the ranges [first, end) of ids below it that no token has.
+    bytes of their tokens as tokenizer.json spells them; `pieces` does the same for `tokenizer.model`, and
+    `settings` is what that file says of itself; `merges` has the bytes of each pair joined with one space.
+    `size` is the highest id plus one, `gaps` are the ranges [first, end) of ids below it that no token has.
     """
     added = {token.id for token in tokenizer.added}
     ids = added | tokenizer.tokens.keys() | set(range(len(tokenizer.pieces)))
@@ -117,6 +122,7 @@ def summarize(tokenizer: Tokenizer) -> dict[str, Any]:
         "normal": _total(tokenizer.tokens.values()),
         "merges": _total(f"{left} {right}" for left, right in tokenizer.merges),
         "pieces": _total(pieces) if tokenizer.pieces else None,
+        "settings": asdict(tokenizer.settings) if tokenizer.settings else None,
         "size": max(ids, default=-1) + 1,
         "gaps": _gaps(sorted(ids)),
         "added_tokens": [
