@@ -10,12 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelmill import ConvertError, Facts, Format, Tensor
-from modelmill_gguf.fields import value
+from modelmill_gguf.fields import Field, ValueType, value
 from modelmill_gguf.header import MAGIC, TensorInfo, read_header
 from modelmill_gguf.quantize_metadata import ImportanceSummary
 
 SUMS, COUNTS = ".in_sum2", ".counts"
 DATASETS, CHUNK_COUNT, CHUNK_SIZE = "imatrix.datasets", "imatrix.chunk_count", "imatrix.chunk_size"
+# The types that llama.cpp reads: kind, and that of an array's elements.
+_KINDS = {
+    DATASETS: (ValueType.ARRAY, ValueType.STRING),
+    CHUNK_COUNT: (ValueType.UINT32, None),
+    CHUNK_SIZE: (ValueType.UINT32, None),
+}
 _LONGEST_NAME = 1024
 _PARTS = 2  # a matrix's sums and its counts
 
@@ -75,8 +81,9 @@ def _read(path: Path) -> ImportanceFile:
         for suffix in (SUMS, COUNTS):
             if info.name.endswith(suffix):
                 parts.setdefault(info.name.removesuffix(suffix), {})[suffix] = info
-    if not parts or not {DATASETS, CHUNK_COUNT, CHUNK_SIZE} <= header.fields.keys():
+    if not parts or not _KINDS.keys() <= header.fields.keys():
         raise ConvertError(f"{path.name} is a GGUF file, but no importance matrix: it lacks its sums or its keys.")
+    _check_kinds(path.name, header.fields)
     end = max(info.offset + info.size for info in header.tensors)
     # llama.cpp reads an importance matrix in one piece, with the padding behind its last tensor.
     if path.stat().st_size < -(-end // header.alignment) * header.alignment:
@@ -92,9 +99,20 @@ def _read(path: Path) -> ImportanceFile:
     return ImportanceFile(
         path=path,
         entries=entries,
-        datasets=tuple(value(header.fields[DATASETS])),
+        datasets=tuple(_readable(name) for name in value(header.fields[DATASETS])),
         chunks=value(header.fields[CHUNK_COUNT]),
     )
+
+
+def _check_kinds(name: str, fields: Mapping[str, Field]) -> None:
+    for key, kinds in _KINDS.items():
+        if (fields[key].kind, fields[key].element) != kinds:
+            raise ConvertError(f"{name}: {key} is not {'a whole number' if kinds[1] is None else 'a list of texts'}.")
+
+
+def _readable(text: str) -> str:
+    """A text that was no UTF-8 with a mark in the place of its odd bytes, as in the legacy format."""
+    return text.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def _read_legacy(path: Path) -> ImportanceFile:

@@ -1,5 +1,6 @@
 """Importance matrices: what is read, what is made, and that nothing but model, text and options shows in it."""
 
+import json
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,14 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gguf_parts import ours, tiny
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from modelmill import ConvertError, Facts, Job, Limits, Outlook, Refusal
+from modelmill import ConvertError, Facts, Job, Limits, Outlook, Refusal, Tensor
 from modelmill.testing import FormatSuite, make_checkpoint
 from modelmill_gguf import imatrix, model, offers
+from modelmill_gguf.fields import Field, ValueType, numbers, scalar, string, strings, uint32
 from modelmill_gguf.imatrix_record import MAKE_IMATRIX, ImatrixOptions
 from modelmill_gguf.imatrix_weights import weights
 from modelmill_gguf.options import ConvertOptions
+from modelmill_gguf.quantize_metadata import added_fields
 from modelmill_gguf.quantize_record import QUANTIZER
+from modelmill_gguf.writer import header_bytes
 
 TEXT = "The quick brown fox jumps over the lazy dog, and nobody knows why. " * 12
 CONTEXT = 64
@@ -206,3 +212,43 @@ def test_a_model_is_no_importance_matrix(tmp_path: Path) -> None:
     tiny.write(tmp_path / "model.gguf", tiny.Tiny(layers=1))
     with pytest.raises(ConvertError, match="no importance matrix"):
         imatrix.open_imatrix(tmp_path)
+
+
+KEYS = ("general.type", "imatrix.datasets", "imatrix.chunk_count", "imatrix.chunk_size", "general.alignment")
+SCALARS = [kind for kind in ValueType if kind not in (ValueType.STRING, ValueType.ARRAY)]
+
+
+def field_of(key: str) -> st.SearchStrategy[Field]:
+    number, kinds = st.integers(0, 100), st.sampled_from(SCALARS)
+    return st.one_of(
+        st.builds(lambda kind, value: scalar(key, kind, value), kinds, number),
+        st.builds(lambda value: string(key, value), st.text(max_size=8)),
+        st.builds(lambda values: strings(key, values), st.lists(st.binary(max_size=4), max_size=4)),
+        st.builds(lambda kind, values: numbers(key, kind, values), kinds, st.lists(number, max_size=4)),
+    )
+
+
+@settings(max_examples=200, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), odd=st.sets(st.sampled_from(KEYS)))
+def test_keys_that_hold_something_else_than_they_should_are_one_sentence_at_most(
+    tmp_path: Path, data: st.DataObject, odd: set[str]
+) -> None:
+    fields = [data.draw(field_of(key)) for key in sorted(odd)]
+    usual = (
+        strings("imatrix.datasets", [data.draw(st.binary(max_size=8))]),
+        uint32("imatrix.chunk_count", 3),
+        uint32("imatrix.chunk_size", 32),
+    )
+    fields += [field for field in usual if field.key not in odd]
+    sums = Tensor(name="blk.0.ffn_up.weight.in_sum2", dtype="F32", shape=(1, 8))
+    counts = Tensor(name="blk.0.ffn_up.weight.counts", dtype="F32", shape=(1, 1))
+    (tmp_path / "fuzzed.gguf").write_bytes(header_bytes(fields, [sums, counts]) + bytes(256))
+    try:
+        file = imatrix.open_imatrix(tmp_path)
+    except ConvertError as error:
+        assert "fuzzed.gguf" in str(error)  # noqa: PT017
+        assert not imatrix.detect(tmp_path)
+    else:
+        assert imatrix.detect(tmp_path)
+        assert added_fields("Q4_0", file.summary())
+        assert json.dumps(dict(imatrix.facts(tmp_path).details)).isprintable()
