@@ -1,7 +1,6 @@
 """Importance matrices: what is read, what is made, and that nothing but model, text and options shows in it."""
 
 import json
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,7 +84,7 @@ class TestImatrix(FormatSuite):
 
 class TestLegacyImatrix(TestImatrix):
     def make_sample(self, folder: Path) -> None:
-        (folder / "old.dat").write_bytes(legacy(tiny.importances(tiny.Tiny(layers=1)), 4))
+        tiny.write_legacy_imatrix(folder / "old.dat", tiny.importances(tiny.Tiny(layers=1)))
 
     def structure(self, folder: Path) -> Iterator[tuple[Path, range]]:
         yield folder / "old.dat", range(8)  # number of entries, length of the first name
@@ -182,19 +181,11 @@ def test_options_that_cannot_be_are_refused(converted: Path, calibration: Path) 
         assert isinstance(MAKE_IMATRIX.infer(outlook(converted, calibration, **options)), Refusal)
 
 
-def legacy(values: dict[str, np.ndarray[tuple[int], np.dtype[np.float32]]], calls: int) -> bytes:
-    parts = [struct.pack("<i", len(values))]
-    for name, means in values.items():
-        parts.append(struct.pack("<i", len(name)) + name.encode() + struct.pack("<ii", calls, means.size))
-        parts.append((means * np.float32(calls)).astype("<f4").tobytes())
-    return b"".join([*parts, struct.pack("<ii", calls, 9), b"foxes.txt"])
-
-
 def test_the_legacy_format_is_read(tmp_path: Path) -> None:
     values = tiny.importances(tiny.Tiny(layers=1))
-    (tmp_path / "old.dat").write_bytes(legacy(values, 4))
+    tiny.write_legacy_imatrix(tmp_path / "old.dat", values)
     file = imatrix.open_imatrix(tmp_path)
-    assert (file.datasets, file.chunks) == (("foxes.txt",), 4)
+    assert (file.datasets, file.chunks) == (("text.txt",), 4)
     found = weights(file)
     assert found.keys() == values.keys()
     assert all(np.array_equal(found[name], values[name]) for name in values)
@@ -203,7 +194,8 @@ def test_the_legacy_format_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [0, 3, 40, 200])
 def test_a_legacy_file_that_ends_too_early(tmp_path: Path, size: int) -> None:
-    (tmp_path / "old.dat").write_bytes(legacy(tiny.importances(tiny.Tiny(layers=1)), 4)[:size])
+    path = tiny.write_legacy_imatrix(tmp_path / "old.dat", tiny.importances(tiny.Tiny(layers=1)))
+    path.write_bytes(path.read_bytes()[:size])
     with pytest.raises(ConvertError, match=r"old\.dat"):
         imatrix.open_imatrix(tmp_path)
 

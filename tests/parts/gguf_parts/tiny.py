@@ -1,5 +1,6 @@
 """Small random GGUF models of any shape, written by the `gguf` package."""
 
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,4 +122,14 @@ def write_imatrix(path: Path, values: dict[str, NDArray[Any]], *, chunks: int = 
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+    return path
+
+
+def write_legacy_imatrix(path: Path, values: dict[str, NDArray[Any]], *, calls: int = 4) -> Path:
+    """The same in the format that llama.cpp wrote before: means, multiplied by a number of calls."""
+    parts = [struct.pack("<i", len(values))]
+    for name, means in values.items():
+        parts.append(struct.pack("<i", len(name)) + name.encode() + struct.pack("<ii", calls, means.size))
+        parts.append((means * np.float32(calls)).astype("<f4").tobytes())
+    path.write_bytes(b"".join([*parts, struct.pack("<ii", calls, 8), b"text.txt"]))
     return path
