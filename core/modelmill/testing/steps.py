@@ -16,33 +16,11 @@ from modelmill.decode import decode
 from modelmill.errors import ConvertError
 from modelmill.execute.environment import environment
 from modelmill.step import encode_job, find
+from modelmill.testing import watch
 from modelmill.testing.toolchains import interpreter
 from modelmill.types import Job, Limits
 
-_WATCHED = """\
-import os, runpy, sys
-report, allowed = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND), sys.argv[2].split(os.pathsep)
-writing = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-changes = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate", "os.chmod"}
-links = {"os.symlink", "os.link"}
-def watch(event, arguments):
-    if event == "open" and isinstance(arguments[2], int) and arguments[2] & writing:
-        paths = arguments[:1]
-    elif event in changes:
-        paths = arguments[:2]
-    elif event in links:
-        paths = arguments[1:2]
-    else:
-        return
-    for path in paths:
-        if isinstance(path, (str, bytes)):
-            found = os.path.abspath(os.fsdecode(path))
-            if not any(found == root or found.startswith(root + os.sep) for root in allowed):
-                os.write(report, found.encode(errors="backslashreplace") + b"\\n")
-sys.addaudithook(watch)
-sys.argv = ["modelmill.step", sys.argv[3]]
-runpy.run_module("modelmill.step", run_name="__main__")
-"""
+_WATCHED = Path(watch.__file__).read_text()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +66,7 @@ def run_step(
     around = surroundings or Surroundings(cwd=scratch, environment={})
     log, strays = scratch.with_name(scratch.name + ".log"), scratch.with_name(scratch.name + ".strays")
     reader, writer = os.pipe()
-    allowed = os.pathsep.join([str(job.out), str(scratch), "/dev", "/proc"])
+    allowed = os.pathsep.join([str(job.out.resolve()), str(scratch.resolve())])
     python = interpreter(module, kind, name, scratch.with_name(scratch.name + ".code"))
     path = os.pathsep.join(entry for entry in sys.path if entry) if python.code is None else str(python.code)
     with log.open("wb") as output:
@@ -110,13 +88,14 @@ def run_step(
         )
     os.close(writer)
     told = _talk(process, json.dumps(encode_job(module, kind, name, job)).encode() + b"\n", reader, timeout)
+    lines = strays.read_text().splitlines() if strays.exists() else []
     outcome: dict[str, Any] = {"event": "hung"} if told is None else json.loads(told or b'{"event": "exited"}')
     return Outcome(
         event=outcome["event"],
         message=f"{outcome['type']}: {outcome['message']}" if "type" in outcome else outcome.get("message", ""),
         log=log.read_text(errors="replace"),
         peak_memory=outcome.get("peak_memory", 0),
-        strays=tuple(sorted(set(strays.read_text().splitlines()))) if strays.exists() else (),
+        strays=tuple(sorted({found for line in lines if (found := _stray(line))})),
     )
 
 
@@ -150,6 +129,12 @@ def convert(
     if outcome.event != "done":
         raise ConvertError(f"{module}: {kind} {name}: {outcome.event}: {outcome.message}\n{outcome.log}")
     return out
+
+
+def _stray(line: str) -> str | None:
+    """The path that the watch noted; None where it was unsure of the folder, and nothing is there."""
+    path = line.removeprefix(watch.UNSURE)
+    return path if path == line or os.path.lexists(path) else None
 
 
 def _talk(process: "subprocess.Popen[bytes]", line: bytes, events: int, timeout: float) -> bytes | None:
