@@ -90,6 +90,7 @@ def plan(facts: Facts, scheme: str | None, name: str | None = None, lineage: Lin
         model.vocabulary,
         drops=architecture.drops,
         says_space_prefix=architecture.says_space_prefix,
+        stated_tokens=architecture.stated_tokens,
     )
     return Layout(
         architecture=architecture,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import partial
 from typing import Any
 
 from modelmill import ConvertError
@@ -41,10 +42,13 @@ def _byte_alphabet() -> dict[str, int]:
 _ALPHABET = _byte_alphabet()
 
 
-def specials(summary: Mapping[str, Any], rows: int, drops: tuple[str, ...]) -> list[Special]:
+def specials(
+    summary: Mapping[str, Any], rows: int, drops: tuple[str, ...], *, as_stated: bool = False
+) -> list[Special]:
     """The added tokens of a tokenizer's summary for a model with `rows` embeddings, by id.
 
-    Raises ConvertError for ids beyond the rows, unless all are tokens that `drops` names.
+    `as_stated` takes what the files say of a token for true, whatever it looks like. Raises ConvertError for ids
+    beyond the rows, unless all are tokens that `drops` names.
     """
     listed = summary["added_tokens"]
     beyond = [token for token in listed if token["id"] >= rows]
@@ -56,12 +60,18 @@ def specials(summary: Mapping[str, Any], rows: int, drops: tuple[str, ...]) -> l
             "resize the model's embeddings or use the tokenizer that it was trained with."
         )
     is_bytes = summary["pieces"] is None and not _has_byte_fallback(summary)
-    return [_special(token, is_bytes=is_bytes) for token in listed if token["id"] < rows]
+    read = _stated if as_stated and not is_bytes else partial(_special, is_bytes=is_bytes)
+    return [read(token) for token in listed if token["id"] < rows]
 
 
 def _has_byte_fallback(summary: Mapping[str, Any]) -> bool:
     model = summary["definition"].get("model")
     return bool(isinstance(model, Mapping) and model.get("byte_fallback"))
+
+
+def _stated(token: Mapping[str, Any]) -> Special:
+    kind = TokenType.CONTROL if token["special"] else TokenType.USER_DEFINED
+    return Special(id=token["id"], text=token["content"], kind=kind)
 
 
 def _special(token: Mapping[str, Any], *, is_bytes: bool) -> Special:

@@ -59,6 +59,7 @@ def predict(
     *,
     drops: tuple[str, ...] = (),
     says_space_prefix: bool = False,
+    stated_tokens: bool = False,
 ) -> Vocabulary:
     """The vocabulary of a model with `rows` embeddings, from its tokenizer's summary and its config.json.
 
@@ -67,7 +68,7 @@ def predict(
     if summary is None:
         raise ConvertError("The checkpoint has no tokenizer: there is no tokenizer.json and no tokenizer.model.")
     model = _model(summary)
-    added = specials(summary, rows, drops)
+    added = specials(summary, rows, drops, as_stated=stated_tokens)
     pre = recognise(summary["definition"]).name if model == "gpt2" else "default"
     prefix = _space_prefix(summary, model, says=says_space_prefix)
     fields = [
@@ -138,7 +139,10 @@ def build(tokenizer: Tokenizer, vocabulary: Vocabulary) -> list[Field]:
     scores = [_SCORE_OF_PADDING] * rows
     if tokenizer.pieces:
         for at, piece in enumerate(tokenizer.pieces[:rows]):
-            texts[at], kinds[at], scores[at] = piece.text, piece.type, piece.score
+            # llama.cpp's script makes a piece of the user's ordinary, if it is no added token too.
+            ordinary = piece.type == TokenType.USER_DEFINED
+            kinds[at] = int(TokenType.NORMAL) if ordinary else piece.type
+            texts[at], scores[at] = piece.text, piece.score
     else:
         ranks = _ranks(tokenizer) if vocabulary.model == "llama" else {}
         for at, text in tokenizer.tokens.items():

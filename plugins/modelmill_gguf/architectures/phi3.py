@@ -85,4 +85,5 @@ PHI3 = Architecture(
     extras=long_factors,
     refuse=refuse,
     tell=lambda model: refusals.told_window("phi3", model),
+    stated_tokens=True,
 )

@@ -54,7 +54,9 @@ class Architecture:
     `classes` are names in config.json's `architectures`. `defaults` are what the model class assumes where
     config.json is silent. `fields` gives the metadata under the architecture's name. `refuse` says why a
     configuration has no counterpart in llama.cpp, `tell` what llama.cpp leaves out of one that its own script takes.
-    `drops` are tokens beyond the vocabulary that belong to a sibling with more modalities.
+    `drops` are tokens beyond the vocabulary that belong to a sibling with more modalities. `stated_tokens` is
+    whether that script, in the architecture's sentencepiece vocabularies, takes added tokens as the files state them,
+    whatever they look like.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Architecture:
     tell: Callable[[Hyperparameters], str | None] = _no_check
     tied_by_default: bool = False
     says_space_prefix: bool = False
+    stated_tokens: bool = False
     drops: tuple[str, ...] = ()
 
 
