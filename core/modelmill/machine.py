@@ -23,6 +23,8 @@ _LEVELS = {
     "x86_64_v2": {"popcnt", "sse4_1", "sse4_2", "ssse3"},
 }
 """What each x86-64 psABI level adds, in Linux's words."""
+_CARD = re.compile(r"(.+), (\d+|\[N/A\]), (\d+\.\d+)")
+"""A line of nvidia-smi's: the card's name, MiB of its memory, its compute capability."""
 
 
 def detect() -> dict[str, Any]:
@@ -39,8 +41,8 @@ def detect() -> dict[str, Any]:
         found["memory.total_mib"] = total
     if found["os.family"] == "macos" and found["os.arch"] == "arm64":
         found["accelerator.kind"] = "metal"
-    elif Path("/proc/driver/nvidia/version").exists():
-        found |= {"accelerator.kind": "cuda", **_nvidia()}
+    elif (card := _nvidia()) or Path("/proc/driver/nvidia/version").exists():
+        found |= {"accelerator.kind": "cuda", **card}
     return found
 
 
@@ -97,19 +99,22 @@ def _memory() -> int | None:
 
 
 def _nvidia() -> dict[str, Any]:
-    """The first device as NVIDIA's own tool describes it; nothing where that is not installed."""
+    """The first card as NVIDIA's own tool describes it; nothing where that is not installed, or finds none.
+
+    Where the GPU shares the main memory (Jetson, GB10), the tool states `[N/A]` for its memory.
+    """
     query = ["nvidia-smi", "--query-gpu=name,memory.total,compute_cap", "--format=csv,noheader,nounits"]
     try:
         done = subprocess.run(query, capture_output=True, text=True, check=False, timeout=20)
     except (OSError, subprocess.TimeoutExpired):
         return {}
-    parts = [part.strip() for part in (done.stdout.splitlines() or [""])[0].split(",")]
-    if done.returncode or len(parts) != 3 or not parts[1].isdigit():  # noqa: PLR2004 - what was asked for
+    stated = _CARD.fullmatch((done.stdout.splitlines() or [""])[0].strip())
+    if done.returncode or stated is None:
         return {}
-    name, memory, capability = parts
+    name, memory, capability = stated.groups()
     return {
         "accelerator.name": name,
-        "accelerator.memory_mib": int(memory),
+        "accelerator.memory_mib": int(memory) if memory.isdigit() else 0,
         "accelerator.compute": f"sm_{capability.replace('.', '')}",
     }
 

@@ -9,6 +9,9 @@ from modelmill.machine import level, vector_features
 
 _BUDGET = 0.75
 """The share of the memory that a model gets by default: the system and its other programs need some too."""
+_CARD_BUDGET = 0.875
+"""The same of a card's own memory: the toolkit's context and its libraries' workspaces need some."""
+_PROVIDERS = {"none": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _DEVICE = ("memory.total_mib", "memory.budget_mib")
 """A profile with one of these is of a device, not of an instruction set, and no other machine is one."""
 
@@ -34,7 +37,10 @@ def _features(profile: Mapping[str, Any]) -> set[str]:
 
 
 def profile_toml(machine: Mapping[str, Any], parents: tuple[str, ...]) -> str:
-    """A profile's text for a machine as `modelmill.machine.detect` describes it."""
+    """A profile's text for a machine as `modelmill.machine.detect` describes it.
+
+    With a card it inherits nothing: what the profile of an instruction set says of runtimes is of the CPU.
+    """
     found = {
         **{key: value for key, value in machine.items() if key != "cpu.features"},
         "cpu.features": vector_features(machine),
@@ -42,15 +48,20 @@ def profile_toml(machine: Mapping[str, Any], parents: tuple[str, ...]) -> str:
     newest = level(machine)
     if newest is not None:
         found["cpu.microarchitecture"] = newest
-    if "memory.total_mib" in machine:
-        found["memory.budget_mib"] = int(machine["memory.total_mib"] * _BUDGET)
-    found.setdefault("accelerator.kind", "none")
+    kind = found.setdefault("accelerator.kind", "none")
+    if kind in _PROVIDERS:
+        found["accelerator.provider"] = _PROVIDERS[kind]
+    budget, memory = _budget(found)
+    if budget is not None:
+        found["memory.budget_mib"] = budget
     evidence = {
         "cpu": "as the operating system lists it; features of every core that inference kernels are written for",
-        "memory": f"as the operating system and its control group state it; the budget is {_BUDGET:.0%} of it",
+        "memory": memory,
     }
+    if "accelerator.name" in found:
+        evidence["accelerator"] = "as nvidia-smi states it of the first card"
     lines = ['description = "The machine that `modelmill hardware detect` ran on"']
-    if parents:
+    if parents and kind != "cuda":
         lines.append(f"inherits = {json.dumps(list(parents[:1]))}")
     found |= {f"evidence.{key}": value for key, value in evidence.items()}
     tables: dict[str, list[str]] = {}
@@ -61,3 +72,15 @@ def profile_toml(machine: Mapping[str, Any], parents: tuple[str, ...]) -> str:
         if table in tables:
             lines += ["", f"[{table}]", *tables[table]]
     return "\n".join(lines) + "\n"
+
+
+def _budget(found: Mapping[str, Any]) -> tuple[int | None, str]:
+    """MiB for a model where it will lie, None where nobody says how large that memory is; and the evidence."""
+    said = "as the operating system and its control group state it"
+    own = found.get("accelerator.memory_mib", None if found["accelerator.kind"] == "cuda" else 0)
+    if own is None:
+        return None, f"{said}; no budget, since nvidia-smi is not there to say how large the card's memory is"
+    if own:
+        return int(own * _CARD_BUDGET), f"{said}; the budget is {_CARD_BUDGET:.1%} of the card's, where a model lies"
+    total = found.get("memory.total_mib")
+    return None if total is None else int(total * _BUDGET), f"{said}; the budget is {_BUDGET:.0%} of it"
