@@ -79,8 +79,8 @@ def check_wheel() -> int:
 
 
 def environment() -> dict[str, str]:
-    """This process's environment, with the tests' own tools in reach."""
-    return os.environ | {"PYTHONPATH": str(ROOT / "tests/parts")}
+    """This process's environment, with the tests' own tools in reach, and with leave to make tool environments."""
+    return os.environ | {"PYTHONPATH": str(ROOT / "tests/parts"), "MODELMILL_TEST_TOOLCHAINS": "1"}
 
 
 def must(name: str, *command: str | Path) -> None:

@@ -68,12 +68,13 @@ def install(pins: tuple[Pin, ...], python: Path, descriptor: int) -> None:
             *("--python", str(python), "install", "--require-hashes", "--no-deps", "--only-binary", ":all:"),
             *("--no-compile", "--no-warn-script-location", "--requirement", str(listed)),
             keep=(descriptor,),
+            unset=("PIP_CONSTRAINT",),  # the pins decide; what constrained them may have changed since
         )
 
 
-def _pip(*arguments: str, keep: tuple[int, ...] = ()) -> None:
+def _pip(*arguments: str, keep: tuple[int, ...] = (), unset: tuple[str, ...] = ()) -> None:
     words = [sys.executable, "-P", "-m", "pip", "--quiet", "--no-input", "--disable-pip-version-check", *arguments]
-    environment = {name: value for name, value in os.environ.items() if name not in _OURS}
+    environment = {name: value for name, value in os.environ.items() if name not in _OURS.union(unset)}
     process = subprocess.Popen(
         words,
         stdin=subprocess.DEVNULL,

@@ -190,6 +190,21 @@ def test_update_resolves_anew_and_a_lock_that_stands_does_not(locked: Workshop) 
     assert locked.environments() == [], "a lock alone makes none"
 
 
+def test_a_constraint_counts_where_versions_are_chosen_and_not_where_they_are_pinned(workshop: Workshop) -> None:
+    workshop.edit_plugin("tinytool==1.0", "tinytool")
+    constraints = workshop.folder / "constraints.txt"
+    environment = workshop.environment(PIP_CONSTRAINT=str(constraints))
+    for constraint in ("tinytool==1.0", "tinytool==7"):
+        constraints.write_text(f"{constraint}\n")
+        shutil.rmtree(workshop.folder / "store", ignore_errors=True)
+        command = workshop.command("build", "old")
+        done = subprocess.run(
+            command, cwd=workshop.folder, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert workshop.stamp("old")["version"] == "1.0"
+
+
 def test_a_toolchain_that_is_not_pinned_is_refused_with_locked(workshop: Workshop) -> None:
     succeed(workshop, "lock", "base")
     refused = workshop.run("build", "--locked")

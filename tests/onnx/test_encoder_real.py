@@ -3,33 +3,26 @@
 MODELMILL_TEST_TOOLCHAINS=1 python -m pytest tests/onnx/test_encoder_real.py
 """
 
-import json
 import os
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from mlx_parts.folders import assert_same_model
-from mlx_parts.folders import reference as mlx_lm_reference
+import tool_environments
 from onnx_parts.encoders import make_encoder, outputs
 
 from modelmill import Facts
 from modelmill.testing import ConverterSuite
-from modelmill.testing.checkpoints import make_checkpoint
 from modelmill_onnx.encoders import FAMILIES
 from modelmill_onnx.offers import FORMAT
-from reference import cache
 
 pytestmark = [
     pytest.mark.real,
     pytest.mark.filterwarnings("ignore"),  # torch's and transformers' own
-    pytest.mark.skipif(
-        "MODELMILL_TEST_TOOLCHAINS" not in os.environ, reason="makes an environment with torch: minutes the first time"
-    ),
+    tool_environments.needed,
 ]
 SENTENCES = (
     "A cat sits on the mat.",
@@ -64,33 +57,12 @@ scheme = "fp32"
 source = "minilm"
 scheme = "int8"
 """
-THREE = """
-[source.model]
-uri = "path:model"
-
-[source.encoder]
-uri = "path:encoder"
-
-[target.gguf]
-source = "model"
-format = "gguf"
-scheme = "Q8_0"
-
-[target.mlx]
-source = "model"
-format = "mlx"
-scheme = "4bit"
-
-[target.encoder]
-source = "encoder"
-scheme = "fp32"
-"""
 
 
 def build(folder: Path, text: str) -> Path:
-    """Build everything with a store that is kept, for its environment is large; return the release's folder."""
+    """Build everything; return the release's folder."""
     (folder / "build.toml").write_text(HEAD + text)
-    environment = {**os.environ, "MODELMILL_STORE": str(cache.folder() / "toolchain-store")}
+    environment = {**os.environ, **tool_environments.surroundings()}
     command = [sys.executable, "-m", "modelmill", "build"]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -101,7 +73,8 @@ def build(folder: Path, text: str) -> Path:
 def kept_store() -> Any:
     """The kit keeps environments in the user's store; here that is the tests' own."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MODELMILL_STORE", str(cache.folder() / "toolchain-store"))
+        for name, value in tool_environments.surroundings().items():
+            patch.setenv(name, value)
         yield
 
 
@@ -173,24 +146,6 @@ def test_every_family_computes_what_transformers_computes(tmp_path: Path, name: 
         given = {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor((ids > 0).astype(np.int64))}
         wanted = model(**given)[0].numpy()
     assert np.abs(outputs(tmp_path / "out", ids) - wanted).max() < 1e-5 * max(1.0, np.abs(wanted).max())
-
-
-def test_one_build_makes_gguf_onnx_and_mlx_from_one_lock(tmp_path: Path) -> None:
-    source = make_checkpoint(tmp_path / "model", "llama")
-    make_encoder(tmp_path / "encoder")
-    release = build(tmp_path, THREE)
-    manifests = {
-        name: json.loads((release / name / "artifact.json").read_text()) for name in ("gguf", "encoder", "mlx")
-    }
-    assert [manifest["format"] for manifest in manifests.values()] == ["gguf", "onnx", "mlx"]
-    assert list(tomllib.loads((tmp_path / "build.lock").read_text())["toolchain"]) == ["optimum-onnx"]
-    made_with = {tool["name"]: tool["version"] for step in manifests["encoder"]["steps"] for tool in step["tools"]}
-    assert made_with["transformers"].startswith("4.")
-    import transformers
-
-    assert transformers.__version__.startswith("5.")
-    expected = mlx_lm_reference(source, tmp_path / "reference", quantize=True, q_bits=4)
-    assert_same_model(release / "mlx", expected)
 
 
 class TestFromHuggingFaceEncoder(ConverterSuite):

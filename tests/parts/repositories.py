@@ -3,14 +3,15 @@
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 
 
-def run(command: list[str], cwd: Path, path: Path) -> str:
+def run(command: list[str], cwd: Path, path: Path, more: Mapping[str, str] | None = None) -> str:
     """What a command says, with the packages of a folder at hand; a command that fails fails the test."""
-    environment = os.environ | {"PYTHONPATH": str(path), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = os.environ | {"PYTHONPATH": str(path), "PYTHONDONTWRITEBYTECODE": "1"} | dict(more or {})
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -22,10 +23,10 @@ def install(folder: Path, site: Path) -> None:
     run([*pip, "."], folder, site)
 
 
-def pass_own_tests(folder: Path, site: Path, base: Path) -> str:
+def pass_own_tests(folder: Path, site: Path, base: Path, more: Mapping[str, str] | None = None) -> str:
     """Run a repository's own tests, and say what pytest says."""
     own = ["-p", "no:cacheprovider", "--basetemp", str(base)]
-    return run([sys.executable, "-m", "pytest", "-q", *own], folder, site)
+    return run([sys.executable, "-m", "pytest", "-q", *own], folder, site, more)
 
 
 def keep_to_the_rules(folder: Path, package: str, site: Path, cache: Path) -> None:

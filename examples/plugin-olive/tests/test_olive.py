@@ -1,4 +1,4 @@
-"""Olive itself, in its tool environment: minutes and 1.5 GB, so only where MODELMILL_TEST_OLIVE is set."""
+"""Olive itself, in its tool environment: minutes and 1.5 GB, so only where MODELMILL_TEST_TOOLCHAINS is set."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from modelmill import Facts
 from modelmill.testing import ConverterSuite, Shape, make_checkpoint
 
 pytestmark = pytest.mark.skipif(
-    "MODELMILL_TEST_OLIVE" not in os.environ, reason="set MODELMILL_TEST_OLIVE=1 to install and run Olive"
+    "MODELMILL_TEST_TOOLCHAINS" not in os.environ, reason="set MODELMILL_TEST_TOOLCHAINS=1 to install and run Olive"
 )
 SHAPE = Shape(hidden=128, intermediate=256, heads=4, kv_heads=2)
 BUILD = """
