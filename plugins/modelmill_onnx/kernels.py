@@ -9,6 +9,8 @@ from modelmill_onnx.search import search
 
 _TINY = 1e-30
 _LEAST = 1e-4
+_HQQ_STEPS = 2e4
+"""ONNX Runtime's HQQ makes no more steps than this of 1, and the steps of small weights too large."""
 Kernel = Callable[[Array, Grid], Packed]
 """A weight [K, N] → its blocks."""
 
@@ -38,7 +40,8 @@ def _k_quant_rows(blocks: Array, grid: Grid) -> tuple[Array, Array, Array]:
 
     with np.errstate(all="ignore"):
         codes, scales, zero_points = quant_tensor_k_quant_cpu(blocks, grid.bits, grid.block_size)
-    return codes.astype(np.uint8), scales.astype(np.float32), zero_points
+    found = codes.astype(np.uint8), scales.astype(np.float32), zero_points
+    return _searched(blocks, grid, _without_zero(blocks), found)
 
 
 def hqq(weight: Array, grid: Grid) -> Packed:
@@ -58,7 +61,24 @@ def _hqq_rows(blocks: Array, grid: Grid) -> tuple[Array, Array, Array]:
     whole = np.clip(np.rint(zero_points.numpy()), 0, highest).astype(np.float32)
     scale = scales.numpy()
     codes = np.clip(np.rint(blocks / scale + whole), 0, highest)
-    return codes.astype(np.uint8), scale, whole.astype(np.uint8)
+    capped = (blocks.max(1) - blocks.min(1)) * _HQQ_STEPS < highest
+    return _searched(
+        blocks, grid, _without_zero(blocks) | capped, (codes.astype(np.uint8), scale, whole.astype(np.uint8))
+    )
+
+
+def _without_zero(blocks: Array) -> Array:
+    """Which blocks [n] lie on one side of zero. A real zero point of theirs is outside the grid, and cut to its end."""
+    lost: Array = (blocks.min(1) > 0) | (blocks.max(1) < 0)
+    return lost
+
+
+def _searched(blocks: Array, grid: Grid, lost: Array, found: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+    """What was found, and for the blocks that are lost what `mse` finds."""
+    if lost.any():
+        for whole, some in zip(found, search(blocks[lost], np.ones((), np.float32), grid), strict=True):
+            whole[lost] = some
+    return found
 
 
 def mse(weight: Array, grid: Grid) -> Packed:

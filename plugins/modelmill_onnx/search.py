@@ -32,7 +32,8 @@ def search(blocks: Array, importance: Array, grid: Grid) -> tuple[Array, Array, 
 
 def _search(blocks: Array, weights: Array, grid: Grid) -> tuple[Array, Array, Array]:
     best = _Best(blocks, weights, grid)
-    low, high = blocks.min(1), blocks.max(1)
+    # A zero point is a code of the grid, so that every range holds zero, as in ONNX Runtime's own rounding.
+    low, high = np.minimum(blocks.min(1), 0), np.maximum(blocks.max(1), 0)
     highest = np.float32(2**grid.bits - 1)
     with np.errstate(all="ignore"):
         if grid.symmetric:

@@ -1,4 +1,4 @@
-"""Perplexity and bytes of one checkpoint in ONNX, for the source and every way to int4.
+"""Perplexity and bytes of one checkpoint in ONNX, for the source, by torch too, and every way to int4.
 
     python tests/benchmarks/onnx_perplexity.py CHECKPOINT [--only rtn mse gptq …] [--chunks 6] [--scratch FOLDER]
 
@@ -8,8 +8,6 @@ calibration text is the docstrings of the standard library's modules, which shar
 
 import argparse
 import ast
-import math
-import pydoc_data.topics
 import shutil
 import sys
 import sysconfig
@@ -19,7 +17,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "parts"))
 
-from onnx_parts.folders import build, logits, quantize
+from onnx_parts.folders import build, quantize
+from onnx_parts.perplexity import by_onnx_runtime, by_torch, perplexity, tokens
 
 from modelmill.recipe import Recipe
 
@@ -48,7 +47,7 @@ WAYS: dict[str, dict[str, Any]] = {
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("--only", nargs="+", choices=["fp32", "int4-builder", *WAYS])
+    parser.add_argument("--only", nargs="+", choices=["torch", "fp32", "int4-builder", *WAYS])
     parser.add_argument("--chunks", type=int, default=6)
     parser.add_argument("--calibration-chunks", type=int, default=16)
     parser.add_argument("--scratch", type=Path)
@@ -58,7 +57,11 @@ def main() -> None:
         calibration = docstrings(scratch / "calibration")
         source = build(arguments.checkpoint.resolve(), scratch / "fp32", threads=2)
         ids = tokens(source, arguments.chunks)
-        for way in arguments.only or ["fp32", "int4-builder", *WAYS]:
+        for way in arguments.only or ["torch", "fp32", "int4-builder", *WAYS]:
+            if way == "torch":
+                score = perplexity(by_torch(arguments.checkpoint.resolve()), ids)
+                print(f"{way:>26} {'':12}        perplexity {score:8.3f}", flush=True)
+                continue
             made = source
             if way == "int4-builder":
                 made = build(arguments.checkpoint.resolve(), scratch / way, way, threads=2)
@@ -68,7 +71,7 @@ def main() -> None:
                     options |= {"calibration": calibration, "calibration_chunks": arguments.calibration_chunks}
                 made = quantize(source, scratch / way, threads=2, **options)
             size = sum(path.stat().st_size for path in made.iterdir())
-            print(f"{way:>26} {size:12,} bytes  perplexity {perplexity(made, ids):8.3f}", flush=True)
+            print(f"{way:>26} {size:12,} bytes  perplexity {perplexity(by_onnx_runtime(made), ids):8.3f}", flush=True)
             if way != "fp32":
                 shutil.rmtree(made)
 
@@ -85,28 +88,6 @@ def docstrings(folder: Path) -> Path:
     folder.mkdir()
     (folder / "docstrings.txt").write_text("\n\n".join(text for text in found if len(text) > 200))
     return folder
-
-
-def tokens(folder: Path, chunks: int) -> list[list[int]]:
-    """The text, in pieces of 512 tokens."""
-    from tokenizers import Tokenizer
-
-    topics = pydoc_data.topics.topics
-    text = "\n".join(topics[key] for key in sorted(topics))
-    ids: list[int] = Tokenizer.from_file(str(folder / "tokenizer.json")).encode(text[: chunks * 4096]).ids
-    return [ids[at * 512 : (at + 1) * 512] for at in range(chunks)]
-
-
-def perplexity(folder: Path, chunks: list[list[int]]) -> float:
-    """Over the second half of each chunk."""
-    import numpy as np
-
-    losses: list[Any] = []
-    for ids in chunks:
-        scores = logits(folder, ids).astype(np.float64)[255:-1]
-        top = scores.max(1)
-        losses.append(top + np.log(np.exp(scores - top[:, None]).sum(1)) - scores[np.arange(256), ids[256:]])
-    return math.exp(float(np.mean(losses)))
 
 
 if __name__ == "__main__":
