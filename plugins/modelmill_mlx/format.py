@@ -99,7 +99,7 @@ def scheme_of(config: Mapping[str, Any], weights: tuple[tuple[Tensor, Quantizati
 
 def validate(folder: Path) -> None:
     """Read the folder as mlx-lm would. ConvertError where weights, config, index and tokenizer do not fit together."""
-    from modelmill_mlx.read import check_scales
+    from modelmill_mlx.read import check_numbers
 
     config = read_object(folder / "config.json")
     if config.get("quantization") != config.get("quantization_config"):
@@ -116,7 +116,7 @@ def validate(folder: Path) -> None:
     _check_architecture(config, tuple(whole))
     _check_index(folder)
     require_tokenizer(file_sizes(folder))
-    check_scales(folder, weights)
+    check_numbers(folder, weights)
 
 
 def _check_architecture(config: Mapping[str, Any], weights: tuple[Tensor, ...]) -> None:

@@ -10,6 +10,7 @@ import mlx.core as mx
 
 from modelmill import ConvertError
 from modelmill.checkpoint import DTYPE_BITS, Checkpoint
+from modelmill_mlx.finite import check_cast
 from modelmill_mlx.layout import Weight
 from modelmill_mlx.predict import BLOCK_BYTES
 from modelmill_mlx.ternary import TERNARY_BITS, exact
@@ -50,6 +51,7 @@ def _blocks(checkpoint: Checkpoint, weights: Iterable[Weight], streams: Sequence
     for weight in weights:
         raw = checkpoint.raw(weight.source.name)
         if weight.quantization is None and weight.source.dtype == weight.tensor.dtype:
+            check_cast(weight.source.name, raw, weight.source.dtype, weight.tensor.dtype)
             yield _Block(weight=weight, last=True, arrays=(raw,))
             continue
         width = weight.source.shape[-1]
@@ -65,6 +67,7 @@ def _blocks(checkpoint: Checkpoint, weights: Iterable[Weight], streams: Sequence
 
 def _start(weight: Weight, raw: memoryview, width: int, stream: Any) -> tuple[Any, ...]:
     """Begin to cast and quantize some rows; nothing waits."""
+    check_cast(weight.source.name, raw, weight.source.dtype, weight.tensor.dtype)
     buffer: Any = raw.cast("I" if weight.source.dtype == "F32" else "H")
     words = mx.array(buffer)
     values = mx.reshape(mx.view(words, _FLOATS[weight.source.dtype], stream=stream), (-1, width), stream=stream)

@@ -13,6 +13,7 @@ import numpy as np
 
 from modelmill import ConvertError, Tensor, TensorData
 from modelmill.checkpoint import Checkpoint, open_checkpoint, read_object
+from modelmill_mlx.finite import is_finite, pieces
 from modelmill_mlx.format import quantized_weights, tensors_of
 from modelmill_mlx.schemes import Quantization, stored
 
@@ -70,12 +71,20 @@ def floats(raw: memoryview, dtype: str) -> Any:
     return np.frombuffer(raw, {"F16": "<f2", "F32": "<f4"}[dtype]).astype(np.float32)
 
 
-def check_scales(folder: Path, weights: tuple[tuple[Tensor, Quantization | None], ...]) -> None:
-    """ConvertError for a scale or bias that is no number: what a broken source or a damaged file leaves."""
+def check_numbers(folder: Path, weights: tuple[tuple[Tensor, Quantization | None], ...]) -> None:
+    """ConvertError for a weight, scale or bias that is not finite: what a damaged file leaves.
+
+    The files pass by in pieces, and no more than one piece is in memory.
+    """
     with open_checkpoint(folder) as checkpoint:
         for tensor, quantization in weights:
-            if quantization is None or quantization.mode != "affine":
-                continue
-            for part in stored(tensor, quantization)[1:]:
-                if not np.isfinite(floats(checkpoint.raw(part.name), part.dtype)).all():
-                    raise ConvertError(f"{part.name}: holds a value that is not finite")
+            parts = stored(tensor, quantization)
+            for part in parts if quantization is None else parts[1:]:
+                kind = "E8M0" if quantization is not None and quantization.mode == "mxfp4" else part.dtype
+                for piece in pieces(checkpoint.raw(part.name)):
+                    if not is_finite(piece, kind):
+                        raise ConvertError(
+                            f"{part.name}: holds a value that is not finite: the file is damaged, or the weights that "
+                            "it was made of are too large"
+                        )
+                    checkpoint.release(part.name)

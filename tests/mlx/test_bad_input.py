@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlx_parts.folders import convert, infer
+from mlx_parts.folders import contents, convert, infer
 
 from modelmill import ConvertError, Refusal
 from modelmill.recipe import Recipe
-from modelmill.testing.checkpoints import make_checkpoint
+from modelmill.testing.checkpoints import make_checkpoint, safetensors
 
 
 def config(**values: Any) -> Callable[[Path], None]:
@@ -78,6 +78,59 @@ def test_truncated_weights(tmp_path: Path) -> None:
     (source / "model.safetensors").write_bytes(data[: len(data) // 2])
     with pytest.raises(ConvertError, match="cut short"):
         convert(source, tmp_path, "4bit")
+
+
+BROKEN = {"F32": b"\x00\x00\x80\xff", "F16": b"\x00\x7e", "BF16": b"\x80\x7f"}
+
+
+def end_with(source: Path, name: str, value: bytes) -> None:
+    """Put a value at the end of a tensor."""
+    tensors = dict(contents(source))
+    dtype, shape, data = tensors[name]
+    tensors[name] = (dtype, shape, data[: -len(value)] + value)
+    (source / "model.safetensors").write_bytes(safetensors(tensors))
+
+
+@pytest.mark.parametrize("name", ["model.layers.1.mlp.up_proj.weight", "model.norm.weight"])
+@pytest.mark.parametrize(
+    ("dtype", "scheme"), [("BF16", "4bit"), ("BF16", "mxfp4"), ("F32", "2bit"), ("F32", "bf16"), ("F16", "f16")]
+)
+def test_weights_that_are_no_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str, scheme: str, name: str
+) -> None:
+    monkeypatch.setattr("modelmill_mlx.finite.PIECE_BYTES", 100)
+    source = make_checkpoint(tmp_path / "source", "llama", dtype=dtype)
+    end_with(source, name, BROKEN[dtype])
+    with pytest.raises(ConvertError, match=f"^tensor '{name}' holds values that are NaN or infinite: the checkp"):
+        convert(source, tmp_path, scheme, group_size=None)
+
+
+# In each pair of dtypes, the largest value that the narrower one rounds to a finite number, and the next one.
+EDGES = {
+    ("F32", "float16"): (b"\xff\xef\x7f\xc7", b"\x00\xf0\x7f\xc7"),
+    ("BF16", "float16"): (b"\x7f\x47", b"\x80\x47"),
+    ("F32", "bfloat16"): (b"\xff\x7f\x7f\x7f", b"\x00\x80\x7f\x7f"),
+}
+
+
+@pytest.mark.parametrize(("dtype", "asked"), EDGES)
+def test_weights_beyond_the_dtype_asked_for(tmp_path: Path, dtype: str, asked: str) -> None:
+    import mlx.core as mx
+
+    fits, beyond = EDGES[dtype, asked]
+    name = "model.norm.weight"
+    source = make_checkpoint(tmp_path / "source", "llama", dtype=dtype)
+    end_with(source, name, fits)
+    made = convert(source, tmp_path / "fits", "4bit", group_size=32, dtype=asked)
+    loaded: Any = mx.load(str(made / "model.safetensors"))
+    assert mx.isfinite(loaded[name]).all()
+    end_with(source, name, beyond)
+    loaded = mx.load(str(source / "model.safetensors"))
+    cast = loaded[name].astype(getattr(mx, asked), stream=mx.cpu)
+    assert not mx.isfinite(cast, stream=mx.cpu).all(stream=mx.cpu)
+    with pytest.raises(ConvertError, match=f"tensor '{name}' has values beyond the range of .*16; ask for .*float32"):
+        convert(source, tmp_path / "beyond", "4bit", group_size=32, dtype=asked)
+    convert(source, tmp_path / "wider", "4bit", group_size=32, dtype="float32")
 
 
 def test_a_machine_where_mlx_does_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

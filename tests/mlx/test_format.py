@@ -104,9 +104,15 @@ def edit_tensors(change: Callable[[dict[str, Any]], object]) -> Callable[[Path],
     return edit
 
 
-def poison(tensors: dict[str, Any]) -> None:
-    dtype, shape, data = tensors["model.embed_tokens.scales"]
-    tensors["model.embed_tokens.scales"] = (dtype, shape, b"\xc0\x7f" + data[2:])
+def put(name: str, value: bytes, place: str = "first") -> Callable[[Path], None]:
+    """Put a value at the start or the end of a tensor."""
+
+    def change(tensors: dict[str, Any]) -> None:
+        dtype, shape, data = tensors[name]
+        size = len(value)
+        tensors[name] = (dtype, shape, data[:-size] + value if place == "last" else value + data[size:])
+
+    return edit_tensors(change)
 
 
 def shorten(folder: Path) -> None:
@@ -141,7 +147,7 @@ def both(key: str, value: Any) -> Callable[[Path], None]:
         ),
         (edit_tensors(lambda tensors: tensors.pop("model.norm.weight")), "has no tensor 'model.norm.weight'"),
         (edit_index, "does not list exactly the tensors"),
-        (edit_tensors(poison), "model.embed_tokens.scales: holds a value that is not finite"),
+        (put("model.embed_tokens.scales", b"\xc0\x7f"), "model.embed_tokens.scales: holds a value that is not finite"),
         (shorten, "model.safetensors: .*cut short"),
         (lambda folder: (folder / "tokenizer.json").unlink(), "has no tokenizer"),
         (lambda folder: (folder / "model.safetensors.index.json").unlink(), "no such file"),
@@ -154,3 +160,40 @@ def test_damage_is_one_sentence(tmp_path: Path, source: Path, damage: Callable[[
     with pytest.raises(ConvertError, match=sentence) as caught:
         FORMAT.validate(made)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("place", ["first", "last"])
+@pytest.mark.parametrize(
+    ("scheme", "name", "largest", "bad"),
+    [
+        ("mxfp4", "model.layers.0.mlp.up_proj.scales", b"\xfe", b"\xff"),
+        ("mxfp4", "model.norm.weight", b"\x7f\x7f", b"\x80\x7f"),
+        ("4bit", "model.layers.0.mlp.up_proj.biases", b"\x7f\xff", b"\x80\xff"),
+        ("bf16", "model.embed_tokens.weight", b"\x7f\xff", b"\xc1\xff"),
+        ("f16", "model.layers.1.mlp.down_proj.weight", b"\xff\x7b", b"\x00\x7c"),
+        ("f32", "model.layers.1.mlp.down_proj.weight", b"\xff\xff\x7f\xff", b"\x00\x00\x80\xff"),
+    ],
+)
+def test_a_value_that_is_not_finite_is_found_wherever_it_is(
+    tmp_path: Path,
+    source: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    scheme: str,
+    name: str,
+    largest: bytes,
+    bad: bytes,
+    place: str,
+) -> None:
+    monkeypatch.setattr("modelmill_mlx.finite.PIECE_BYTES", 1000)
+    made = convert(source, tmp_path, scheme)
+    put(name, largest, place)(made)
+    FORMAT.validate(made)
+    put(name, bad, place)(made)
+    with pytest.raises(ConvertError, match=f"^{name}: holds a value that is not finite"):
+        FORMAT.validate(made)
+
+
+def test_packed_words_may_hold_any_bits(tmp_path: Path, source: Path) -> None:
+    made = convert(source, tmp_path, "8bit")
+    put("model.embed_tokens.weight", b"\xff" * 8)(made)
+    FORMAT.validate(made)
