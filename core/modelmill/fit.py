@@ -24,6 +24,30 @@ _MICRO_BATCH = 512
 """Tokens that llama.cpp computes at once (its n_ubatch); the compute buffer grows with it."""
 _RUNTIME = 48 * _MIB
 """What a runtime takes before it loads a model, and for tables of its vocabulary: llama.cpp as measured."""
+_PATTERNS: Mapping[str, int] = {"cohere2": 4, "gemma2": 2, "gemma3_text": 6}
+"""By model_type: every nth layer keeps all tokens, the others a window, unless the configuration says otherwise.
+
+These are the defaults of transformers' configurations, and of llama.cpp (`load_swa_pattern` in src/models).
+"""
+_ENCODERS = (
+    "albert",
+    "bert",
+    "camembert",
+    "deberta",
+    "deberta-v2",
+    "distilbert",
+    "electra",
+    "longformer",
+    "modernbert",
+    "mpnet",
+    "nomic_bert",
+    "roberta",
+    "roformer",
+    "xlm-roberta",
+)
+"""Values of model_type that keep nothing of a token: they read a text at once, and write none."""
+_MOST_STRETCH = 1024
+"""More is no factor of a rotary embedding; published ones are some ten."""
 _MOST_LAYERS = 10_000
 """More are no model but a number in a file; the deepest published ones have some hundred."""
 _TIGHT = 0.9
@@ -32,7 +56,7 @@ _TIGHT = 0.9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
-    """A model's need on a device, in bytes. `largest_context` is the most tokens that would fit, 0 for none.
+    """A model's need on a device, in bytes, for `context` tokens; `largest_context` are the most that fit, 0 for none.
 
     `complete` is False where the configuration does not say how large the KV cache is: the need is then a
     lower bound.
@@ -66,14 +90,16 @@ def fit(hardware: Hardware, facts: Facts, artifact_bytes: int) -> Fit | None:
     """What a model of these facts needs on a device; None where the profile has no memory budget.
 
     need = weights + 2 · layers · KV heads · head size · context · bytes(KV type) · parallel + overhead, where
-    layers with a sliding window hold no more than the window. Overhead is the compute buffer of one
+    layers with a sliding window hold no more than the window, and encoders nothing. The context is the
+    profile's, and no more than the model was made for. Overhead is the compute buffer of one
     micro-batch (its logits and the activations of one layer) and the runtime itself.
     """
     budget = hardware.fields.get("memory.budget_mib")
     if budget is None:
         return None
-    context = hardware.fields.get("workload.context", _DEFAULT_CONTEXT)
     config = _text_config(facts.config)
+    asked: int = hardware.fields.get("workload.context", _DEFAULT_CONTEXT)
+    context = min(asked, _made_for(config) or asked)
     overhead = _overhead(config)
     fixed = artifact_bytes + overhead
     complete = _layers(config) is not None
@@ -121,17 +147,44 @@ def _count(config: Mapping[str, Any], key: str) -> int:
     return value if type(value) is int and value > 0 else 0
 
 
+def _made_for(config: Mapping[str, Any]) -> int:
+    """The most tokens that a model can tell the places of; 0 where the configuration does not say.
+
+    The factor of a scaled rotary embedding counts unless the configuration says that it did already.
+    """
+    most = _count(config, "max_position_embeddings") or _count(config, "context_length")
+    scaled = config.get("rope_scaling")
+    if not isinstance(scaled, Mapping):
+        return most
+    factor = scaled.get("factor")
+    if not isinstance(factor, int | float) or not 1 < factor <= _MOST_STRETCH:
+        return most
+    original = _count(scaled, "original_max_position_embeddings") or most
+    return max(most, original * int(factor * 256) // 256)  # whole numbers, which may be of any length
+
+
 def _layers(config: Mapping[str, Any]) -> list[int | None] | None:
     """For each layer the most tokens that it keeps, None for all; None where the configuration does not say."""
+    if config.get("model_type") in _ENCODERS and not config.get("is_decoder"):
+        return []
     layers = _count(config, "num_hidden_layers")
     if not 0 < layers <= _MOST_LAYERS or not _per_token(config):
         return None
     window = _count(config, "sliding_window")
+    return [window if window and has else None for has in _windowed(config, layers)]
+
+
+def _windowed(config: Mapping[str, Any], layers: int) -> list[bool]:
+    """Of each layer, whether it attends to a window of tokens only."""
     kinds = config.get("layer_types")
     if isinstance(kinds, list) and len(kinds) == layers:
-        return [window or None if kind == "sliding_attention" else None for kind in kinds]
-    is_windowed = window and config.get("use_sliding_window", config.get("model_type") == "mistral")
-    return [window if is_windowed else None] * layers
+        return [kind == "sliding_attention" for kind in kinds]
+    model = config.get("model_type")
+    pattern = _count(config, "sliding_window_pattern") or (_PATTERNS.get(model, 0) if isinstance(model, str) else 0)
+    if pattern:
+        return [(at + 1) % pattern != 0 for at in range(layers)]
+    first = _count(config, "max_window_layers")
+    return [bool(config.get("use_sliding_window", model == "mistral")) and at >= first for at in range(layers)]
 
 
 def _per_token(config: Mapping[str, Any]) -> int:

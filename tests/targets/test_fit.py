@@ -55,6 +55,70 @@ def test_a_window_that_is_not_used_changes_nothing() -> None:
     assert unused == fit(device(), facts(), 0)
 
 
+# Gemma 3 1B as its config.json has it: no layer_types, and every sixth layer sees all tokens.
+GEMMA_3_1B: dict[str, Any] = {
+    "model_type": "gemma3_text",
+    "num_hidden_layers": 26,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 1,
+    "head_dim": 256,
+    "hidden_size": 1152,
+    "intermediate_size": 6912,
+    "vocab_size": 262144,
+    "max_position_embeddings": 32768,
+    "sliding_window": 512,
+}
+
+
+@pytest.mark.parametrize("pattern", [{"sliding_window_pattern": 6}, {}])
+def test_every_nth_layer_keeps_all_tokens(pattern: dict[str, int]) -> None:
+    found = fit(device(**{"workload.context": 32768}), Facts(format="gguf", config={**GEMMA_3_1B, **pattern}), 0)
+    assert found is not None
+    assert found.kv_cache == (4 * 32768 + 22 * 512) * 2 * 256 * 2
+    assert found.kv_cache == 139 * MIB
+
+
+def test_layers_before_the_first_with_a_window_keep_all_tokens() -> None:
+    changes = {"model_type": "qwen2", "sliding_window": 512, "use_sliding_window": True, "max_window_layers": 24}
+    found = fit(device(), facts(**changes), 0)
+    assert found is not None
+    assert found.kv_cache == (24 * 4096 + 8 * 512) * 4096
+
+
+@pytest.mark.parametrize(
+    ("config", "context"),
+    [
+        ({"max_position_embeddings": 2048}, 2048),
+        ({"context_length": 2048}, 2048),
+        ({"max_position_embeddings": 1_000_000}, 65536),
+        ({}, 65536),
+        ({"max_position_embeddings": 8192, "rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, 32768),
+        (
+            {
+                "max_position_embeddings": 16384,
+                "rope_scaling": {"factor": 8, "original_max_position_embeddings": 2048},
+            },
+            16384,
+        ),
+    ],
+)
+def test_a_context_is_no_longer_than_the_model_was_made_for(config: dict[str, Any], context: int) -> None:
+    found = fit(device(**{"workload.context": 65536}), facts(**config), 0)
+    assert found is not None
+    assert found.context == context
+    assert found.kv_cache == context * 128 * 1024
+
+
+def test_an_encoder_keeps_nothing_of_a_token() -> None:
+    bert = {**LLAMA_8B, "model_type": "bert", "max_position_embeddings": 512}
+    found = fit(device(), Facts(format="onnx", config=bert), 100 * MIB)
+    assert found is not None
+    assert (found.kv_cache, found.complete, found.context) == (0, True, 512)
+    decoder = fit(device(), Facts(format="onnx", config={**bert, "is_decoder": True}), 100 * MIB)
+    assert decoder is not None
+    assert decoder.kv_cache == 512 * 128 * 1024
+
+
 def test_what_does_not_fit_says_what_would() -> None:
     found = fit(device(**{"workload.context": 131072}), facts(), 4_900_000_000)
     assert found is not None
@@ -103,7 +167,10 @@ values = (
 
 @given(
     config=st.dictionaries(
-        st.sampled_from([*LLAMA_8B, "head_dim", "layer_types", "sliding_window", "text_config"]), values
+        st.sampled_from(
+            [*LLAMA_8B, *GEMMA_3_1B, "sliding_window_pattern", "layer_types", "rope_scaling", "text_config"]
+        ),
+        values | st.dictionaries(st.sampled_from(["factor", "original_max_position_embeddings"]), values | st.floats()),
     )
 )
 @settings(deadline=None)
