@@ -53,6 +53,25 @@ def test_a_name_that_no_package_can_have_is_refused(name: str, tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "owner"),
+    [("gguf", "modelmill"), ("artifacts", "modelmill"), ("targets", "modelmill"), ("modelmill-oci", "modelmill")],
+)
+def test_the_name_of_an_installed_package_is_refused_with_whose_it_is(name: str, owner: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=rf"{name}' would make .* installed already, by {owner}, and would be"):
+        new_plugin(name, "quantizer", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_so_is_that_of_another_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = tmp_path / "site"
+    new_plugin("theirs", "hardware", tmp_path)
+    install(tmp_path / "modelmill-theirs", site)
+    monkeypatch.syspath_prepend(site)
+    with pytest.raises(ConfigError, match="the package modelmill_theirs, which is installed already, by modelmill-the"):
+        new_plugin("theirs", "source", tmp_path / "another")
+
+
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     new_plugin("twice", "source", tmp_path)
     with pytest.raises(ConfigError, match="is there already"):

@@ -17,4 +17,4 @@ def command(name: str, kind: str, folder: Path) -> None:
     paths = new_plugin(name, kind, folder)
     root = min(paths, key=lambda path: len(path.parts)).parent
     click.echo(f"{show.relative(root)}: {len(paths)} files")
-    click.echo(f"next: pip install -e '{show.relative(root)}[test]' && pytest {show.relative(root)}")
+    click.echo(f"next: pip install -e '{show.relative(root)}[tools,test]' && pytest {show.relative(root)}")

@@ -1,5 +1,7 @@
 """Templates → files of a new plugin's repository."""
 
+import importlib.metadata
+import importlib.util
 import re
 from collections.abc import Mapping
 from importlib.resources import files
@@ -12,12 +14,15 @@ KINDS = ("converter", "quantizer", "packager", "source", "signer", "hardware")
 """What a new plugin can offer."""
 _SUFFIX = ".in"
 """What the templates' names end with, so that no tool takes them for what they will become."""
+_ENGINE = {"modelmill_artifacts": "modelmill"}
+"""The engine's own package that no entry point names."""
 
 
 def new_plugin(name: str, kind: str, parent: Path) -> tuple[Path, ...]:
     """Write the repository `modelmill-NAME` below `parent` and return the paths of its files.
 
-    Raises ConfigError for a name that cannot be a package's, an unknown kind, and a folder that is there already.
+    Raises ConfigError for a name that cannot be a package's or is an installed one's, an unknown kind, and a folder
+    that is there already.
     """
     if kind not in KINDS:
         raise ConfigError(f"a plugin of the kind {kind!r} cannot be made; there is {', '.join(KINDS)}")
@@ -30,6 +35,11 @@ def new_plugin(name: str, kind: str, parent: Path) -> tuple[Path, ...]:
     if folder.exists():
         raise ConfigError(f"{folder} is there already; choose another name, or move it away")
     words = _words(short, kind)
+    if (owner := _owner(words["PACKAGE"])) is not None:
+        raise ConfigError(
+            f"{name!r} would make the package {words['PACKAGE']}, which is installed already, by {owner}, and would be "
+            "overwritten; choose another name"
+        )
     root = files(__name__.rpartition(".")[0]) / "templates"
     made: dict[str, str] = {}
     for place in ("common", kind):
@@ -39,6 +49,20 @@ def new_plugin(name: str, kind: str, parent: Path) -> tuple[Path, ...]:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text, encoding="utf-8")
     return tuple(folder / path for path in sorted(made))
+
+
+def _owner(package: str) -> str | None:
+    """Whose an installed package is: its distribution, or where it lies; None where there is no such package.
+
+    Of a package that is installed in place no file is listed, so that the entry points of plugins come first.
+    """
+    spec = importlib.util.find_spec(package)
+    if spec is None:
+        return None
+    points = importlib.metadata.entry_points(group="modelmill")
+    known = {point.module.partition(".")[0]: point.dist.name for point in points if point.dist}
+    owners = ({**known, **_ENGINE}.get(package), *importlib.metadata.packages_distributions().get(package, ()))
+    return next((owner for owner in owners if owner), spec.origin or "a folder on Python's path")
 
 
 def _words(short: str, kind: str) -> Mapping[str, str]:
