@@ -1,5 +1,6 @@
 import ast
 import functools
+import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,7 +21,20 @@ from modelmill.testing import (
     make_artifact,
     make_checkpoint,
 )
+from modelmill_gguf.header import read_header
 from modelmill_signers import create
+
+
+def structure(folder: Path, step: int) -> Iterator[tuple[Path, range]]:
+    """The headers of safetensors: their length, and what begins them, whole; of the rest, as of JSON, each `step`th."""
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+        yield path, range(9)
+        yield path, range(9, 8 + length, step)
+    for path in (folder / "config.json", folder / "model.safetensors.index.json"):
+        if path.exists():
+            yield path, range(0, path.stat().st_size, step)
 
 
 class TestHuggingfaceToGguf(ConverterSuite):
@@ -88,7 +102,13 @@ class TestGguf(FormatSuite):
 
     def structure(self, folder: Path) -> Iterator[tuple[Path, range]]:
         for path in folder.glob("*.gguf"):
+            content, header = path.read_bytes(), read_header(path)
             yield path, range(24)  # magic, version, numbers of tensors and of metadata
+            for name in [*header.fields, *(tensor.name for tensor in header.tensors)]:
+                start = content.index(struct.pack("<Q", len(name)) + name.encode())
+                # Its length, itself, and a field's type or a tensor's number of dimensions; of a number in the
+                # metadata nobody can tell which one is right.
+                yield path, range(start, start + 8 + len(name) + 4, 5)
 
 
 class TestHuggingface(FormatSuite):
@@ -99,8 +119,7 @@ class TestHuggingface(FormatSuite):
         make_checkpoint(folder, "qwen3", shards=2)
 
     def structure(self, folder: Path) -> Iterator[tuple[Path, range]]:
-        for path in folder.glob("*.safetensors"):
-            yield path, range(9)  # the header's length, and its first character
+        yield from structure(folder, 9)
 
 
 class TestMlx(FormatSuite):
@@ -111,8 +130,7 @@ class TestMlx(FormatSuite):
         convert("modelmill_mlx", "huggingface-to-mlx", "4bit", make_checkpoint(folder.parent / "hf", "llama"), folder)
 
     def structure(self, folder: Path) -> Iterator[tuple[Path, range]]:
-        for path in folder.glob("*.safetensors"):
-            yield path, range(9)
+        yield from structure(folder, 19)
 
 
 class TestPath(SourceSuite):

@@ -15,7 +15,7 @@ from modelmill.facts import decode_facts, encode_facts
 from modelmill.testing import plugins
 from modelmill.testing.folders import damaged, snapshot
 from modelmill.testing.suite import Suite
-from modelmill.types import Format
+from modelmill.types import Format, TensorData
 
 FLIPS = 50
 """How many bits anywhere in a file are flipped, one at a time, to see that nothing but ConvertError comes of it."""
@@ -54,54 +54,77 @@ class FormatSuite(Suite):
         return folder
 
     def test_detect_knows_its_own_and_nothing_else(self, record: Format, sample: Path, tmp_path: Path) -> None:
-        assert record.detect(sample)
+        with self.sound("detect"):
+            found = record.detect(sample)
+        assert found, f"{self}: detect does not know the sample"
         for name, content in {"empty": None, "text": b"hello\n", "noise": bytes(range(256)) * 16}.items():
             (tmp_path / name).mkdir()
             if content is not None:
                 (tmp_path / name / "file.bin").write_bytes(content)
-            assert not record.detect(tmp_path / name), f"a folder with {name} is no {self.name}"
+            with self.sound("detect"):
+                found = record.detect(tmp_path / name)
+            assert not found, f"{self}: detect takes a folder with {name} for its own"
 
     def test_facts_say_what_is_there_and_survive_json(self, record: Format, sample: Path) -> None:
-        facts = record.facts(sample)
-        assert facts.format == self.name
-        assert facts.scheme is None or facts.scheme in record.schemes
+        with self.sound("facts"):
+            facts = record.facts(sample)
+        assert facts.format == self.name, f"{self}: the facts say that the format is {facts.format!r}"
+        is_known = facts.scheme is None or facts.scheme in record.schemes
+        assert is_known, f"{self}: the facts name the scheme {facts.scheme!r}, which the record does not"
         sizes = {
             path.relative_to(sample).as_posix(): path.stat().st_size for path in sample.rglob("*") if path.is_file()
         }
-        assert set(facts.files.items()) <= set(sizes.items())
-        assert decode_facts(json.loads(json.dumps(encode_facts(facts)))) == facts
+        wrong = sorted(name for name, size in facts.files.items() if sizes.get(name) != size)
+        assert wrong == [], f"{self}: the facts tell other sizes than the files have: {', '.join(wrong)}"
+        again = decode_facts(json.loads(json.dumps(encode_facts(facts))))
+        assert again == facts, f"{self}: the facts are not the same after JSON"
 
     def test_facts_do_not_depend_on_where_the_model_lies(self, record: Format, sample: Path, tmp_path: Path) -> None:
         copy = shutil.copytree(sample, tmp_path / "another place" / "with ümlaut")
-        assert record.facts(copy) == record.facts(sample)
+        with self.sound("facts"):
+            found, wanted = record.facts(copy), record.facts(sample)
+        assert found == wanted, f"{self}: the facts depend on where the model lies"
 
     def test_a_sound_model_is_valid_and_left_alone(self, record: Format, sample: Path) -> None:
         before = snapshot(sample)
-        record.validate(sample)
-        assert snapshot(sample) == before
+        with self.sound("validate finds fault with the sample"):
+            record.validate(sample)
+        assert snapshot(sample) == before, f"{self}: validate changes the model"
 
     def test_tensors_are_those_of_the_facts(self, record: Format, sample: Path) -> None:
         if record.tensors is None:
             return
         found = []
-        for data in record.tensors(sample):
-            found.append(data.tensor)
-            assert len(data.raw) > 0
-            if self.reads_values:
-                values = data.values()
-                assert math.prod(values.shape) == math.prod(data.tensor.shape)
-                assert str(values.dtype) == "float32"
-        facts = record.facts(sample)
-        assert sorted(found, key=lambda tensor: tensor.name) == sorted(facts.tensors, key=lambda tensor: tensor.name)
+        with self.sound("tensors"):
+            for data in record.tensors(sample):
+                found.append(data.tensor)
+                self.check_values(data)
+            facts = record.facts(sample)
+        wanted = sorted(facts.tensors, key=lambda tensor: tensor.name)
+        assert sorted(found, key=lambda tensor: tensor.name) == wanted, f"{self}: tensors gives others than the facts"
+
+    def check_values(self, data: TensorData) -> None:
+        """See that a tensor has bytes, and as many float32 values as its shape says."""
+        name = data.tensor.name
+        if len(data.raw) == 0:
+            pytest.fail(f"{self}: the tensor {name} has no bytes")
+        if self.reads_values:
+            values = data.values()
+            if (str(values.dtype), math.prod(values.shape)) != ("float32", math.prod(data.tensor.shape)):
+                pytest.fail(f"{self}: {name} {data.tensor.shape} has {values.dtype} values of shape {values.shape}")
 
     def test_validate_finds_a_flipped_byte_in_the_structure(self, record: Format, sample: Path) -> None:
+        tried = 0
         for path, places in self.structure(sample):
             content = path.read_bytes()
             for place in places:
                 path.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
-                assert _refused(record, sample), f"{path.name}: nothing was said of the flipped byte {place}"
+                assert self.is_refused(record, sample), f"{self}: {path.name}: a flipped byte {place} passes as sound"
             path.write_bytes(content)
-        record.validate(sample)
+            tried += len(places)
+        assert tried, f"{self}: the suite's `structure` names no byte of the sample, so none was flipped"
+        with self.sound("validate finds fault with the sample"):
+            record.validate(sample)
 
     def test_validate_finds_a_file_cut_short(self, record: Format, sample: Path) -> None:
         if not self.knows_its_length:
@@ -110,11 +133,12 @@ class FormatSuite(Suite):
         content = largest.read_bytes()
         for size in {0, 1, 7, len(content) // 3, len(content) // 2, len(content) - 1}:
             largest.write_bytes(content[:size])
-            assert _refused(record, sample), f"{largest.name}: {size} of {len(content)} bytes passed as sound"
+            told = f"{self}: {largest.name}: {size} of {len(content)} bytes pass as sound"
+            assert self.is_refused(record, sample), told
 
     def test_damage_raises_convert_error_and_nothing_else(self, record: Format, sample: Path, tmp_path: Path) -> None:
         for damage in damaged(sample, tmp_path / "damaged"):
-            _only_convert_error(record, damage.folder, f"{damage.file} {damage.what}")
+            self.check_errors(record, damage.folder, f"{damage.file} {damage.what}")
         chance = random.Random(4242)  # noqa: S311 - the same flips in every run
         for path in sorted(path for path in sample.rglob("*") if path.is_file()):
             content = path.read_bytes()
@@ -122,25 +146,24 @@ class FormatSuite(Suite):
                 place = min(chance.randrange(len(content)), chance.randrange(len(content)))
                 flipped = content[place] ^ 1 << chance.randrange(8)
                 path.write_bytes(content[:place] + bytes([flipped]) + content[place + 1 :])
-                _only_convert_error(record, sample, f"{path.name}: byte {place} is {flipped:#x}")
+                self.check_errors(record, sample, f"{path.name}: byte {place} is {flipped:#x}")
             path.write_bytes(content)
 
+    def is_refused(self, record: Format, folder: Path) -> bool:
+        """Whether `validate` finds the folder not sound."""
+        with self.sound("validate"):
+            try:
+                record.validate(folder)
+            except ConvertError:
+                return True
+        return False
 
-def _refused(record: Format, folder: Path) -> bool:
-    """Whether `validate` finds the folder not sound."""
-    try:
-        record.validate(folder)
-    except ConvertError:
-        return True
-    return False
-
-
-def _only_convert_error(record: Format, folder: Path, what: str) -> None:
-    for ask in (record.detect, record.facts, record.validate):
-        try:
-            ask(folder)
-        except ConvertError as error:
-            if not str(error).strip():
-                pytest.fail(f"{what}: an error without a word")
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is not ConvertError
-            pytest.fail(f"{what}: {type(error).__name__}: {error}")
+    def check_errors(self, record: Format, folder: Path, what: str) -> None:
+        """See that nothing but ConvertError comes of what may be damaged."""
+        for ask in (record.detect, record.facts, record.validate):
+            with self.sound(what):
+                try:
+                    ask(folder)
+                except ConvertError as error:
+                    if not str(error).strip():
+                        pytest.fail(f"{self}: {what}: an error without a word")

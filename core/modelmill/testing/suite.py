@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import pytest
@@ -32,6 +33,31 @@ class Suite:
     def names(cls) -> Iterator[str]:
         """The names under which build.toml finds what is tried."""
         yield cls.name  # type: ignore[attr-defined]
+
+    def __str__(self) -> str:
+        """Whose fault a failure is."""
+        return f"{self.plugin}: {self.hook.removesuffix('s')} {' '.join(self.names())}"
+
+    @contextmanager
+    def sound(self, what: str) -> Iterator[None]:
+        """Fail the test, with the plugin's name, where what is done inside raises anything; assert outside of it."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the plugin's
+            pytest.fail(f"{self}: {what}: {type(error).__name__}: {error}")
+
+    @contextmanager
+    def refused(self, kind: type[Exception], what: str) -> Iterator[None]:
+        """Fail the test, with the plugin's name, unless what is done inside raises this error with a word in it."""
+        try:
+            yield
+        except kind as error:
+            if not str(error).strip():
+                pytest.fail(f"{self}: {what}: a {kind.__name__} without a word")
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is not that error
+            pytest.fail(f"{self}: {what}: {type(error).__name__} and not {kind.__name__}: {error}")
+        else:
+            pytest.fail(f"{self}: {what}: no {kind.__name__} comes of it")
 
     def test_what_the_plugin_offers_are_records(self) -> None:
         for offer in plugins.offers(self.plugin, f"modelmill_{self.hook}"):
