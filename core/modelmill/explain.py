@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelmill.memory import Memory
+from modelmill.printable import printable
 
 Listing = Callable[[str], Mapping[str, str] | None]
 """Digest of a package → the digests of its files, where they are known."""
@@ -22,7 +23,7 @@ class Change:
     after: Any
 
     def __str__(self) -> str:
-        told = f"{self.part} {self.name}".strip()
+        told = printable(f"{self.part} {self.name}".strip())
         if self.before is None:
             return f"{told} is new ({_short(self.after)})"
         if self.after is None:
@@ -171,8 +172,8 @@ def _tools(part: str, old: Any, new: Any) -> Iterator[Change]:
         elif one["version"] != other["version"]:
             yield Change(part=part, name=name, before=one["version"], after=other["version"])
         elif one != other:
-            field = next(field for field in other if one.get(field) != other[field])
-            yield Change(part=part, name=f"{name}'s {field}", before=one.get(field), after=other[field])
+            field = next(field for field in {**other, **one} if one.get(field) != other.get(field))
+            yield Change(part=part, name=f"{name}'s {field}", before=one.get(field), after=other.get(field))
 
 
 def _artifact(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
@@ -195,7 +196,7 @@ def _differences(part: str, path: tuple[str, ...], old: Any, new: Any, *, flat: 
 
 def _short(value: Any) -> str:
     """A value as a sentence can hold it; of a digest the first characters, which tell two apart for a reader."""
-    text = value if isinstance(value, str) else repr(value)
+    text = printable(value if isinstance(value, str) else repr(value))
     if len(text) == 64 and all(letter in "0123456789abcdef" for letter in text):  # noqa: PLR2004 - hex of a sha256
         return f"{text[:12]}…"
     return text if len(text) <= 80 else f"{text[:77]}…"  # noqa: PLR2004

@@ -13,6 +13,7 @@ from modelmill.decode import suggestion
 from modelmill.errors import ConfigError
 from modelmill.hardware import load_profile
 from modelmill.inspection import inspect
+from modelmill.printable import printable
 from modelmill.profile import matching
 from modelmill.registry import Registry
 
@@ -46,6 +47,8 @@ def starter(wish: Wish, file: Path, registry: Registry, machine: Mapping[str, An
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Known:
+    """What a model says of itself; `quantization` and `said` fit into a comment of one line."""
+
     licence: str | None = None
     quantization: str | None = None
     said: str = ""
@@ -71,7 +74,8 @@ def _model(wish: Wish, file: Path, registry: Registry) -> _Known:
         )
     count = f", {found.parameters:,} parameters" if found.parameters else ""
     said = f"{found.format}, {found.architecture or 'unknown architecture'}{count}"
-    return _Known(licence=found.licence, quantization=found.quantization, said=said)
+    quantization = printable(found.quantization) if found.quantization else None
+    return _Known(licence=found.licence, quantization=quantization, said=printable(said))
 
 
 def _format(wish: Wish, registry: Registry) -> str:
@@ -116,10 +120,20 @@ def _name(text: str) -> str:
     return found or "model"
 
 
+def _quoted(text: str) -> str:
+    """A TOML string. ConfigError for half of a character, as in a path that is not UTF-8: TOML has no word for it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(
+            f"{printable(text)}: cannot stand in a build file, which is UTF-8; give it another name"
+        ) from None
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
 def _text(model: str, name: str, shape: str, scheme: str, device: str, known: _Known) -> str:
-    quoted = {key: json.dumps(value, ensure_ascii=False) for key, value in {"name": name, "model": model}.items()}
     licence = (
-        f"license = {json.dumps(known.licence, ensure_ascii=False)}"
+        f"license = {_quoted(known.licence)}"
         if known.licence
         else '# license = "Apache-2.0"   # the licence that the artifacts are given; the source states none'
     )
@@ -137,23 +151,23 @@ def _text(model: str, name: str, shape: str, scheme: str, device: str, known: _K
 # What `modelmill build` makes. `modelmill plan` shows it first, `modelmill schema` says what else can stand here.
 
 [project]
-name = {quoted["name"]}
+name = {_quoted(name)}
 version = "0.1.0"            # any string that is a legal OCI tag
 {licence}
 
 [source.base]
-{about}uri = {quoted["model"]}
+{about}uri = {_quoted(model)}
 {again}
 [defaults]                   # what the targets share
 source = "base"
-format = "{shape}"
+format = {_quoted(shape)}
 # adapter = "lora"           # a [source.lora] with a LoRA adapter, merged first
 # chat_template = "FILE"     # instead of the model's own; generation_config likewise
 
 # One table for each artifact: a scheme for a hardware profile (`modelmill hardware list` names them).
 [target.{target}]
-hardware = "{device}"
-scheme = "{scheme}"          # `modelmill plan` refuses one that the model does not fit, and says why
+hardware = {_quoted(device)}
+scheme = {_quoted(scheme)}          # `modelmill plan` refuses one that the model does not fit, and says why
 
 # [target.raspberry-pi-5]
 # hardware = "raspberry-pi-5"

@@ -1,5 +1,6 @@
 """A first build file that reads as it stands, and the schema that editors check any build file with."""
 
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,47 @@ def test_what_init_writes_for_a_model_here_can_be_planned_and_is_never_overwritt
     again = mill.run("init", "Model")
     assert (again.code, "is not overwritten" in again.err) == (2, True)
     assert (mill.folder / "build.toml").read_text() == text
+
+
+EVIL = 'X\nrevision = "evil" # \u202e'
+ESCAPED = 'X\\nrevision = "evil" # \\u202e'
+
+
+def claim(model: Path, **claims: object) -> None:
+    """Change what a checkpoint's configuration says."""
+    config = model / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), **claims}))
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [{"architectures": [EVIL]}, {"quantization_config": {"quant_method": EVIL}}],
+    ids=["architecture", "quantization"],
+)
+def test_what_a_checkpoint_says_of_itself_stays_in_its_comment(
+    claims: dict[str, object], mill: Mill, registry: Registry
+) -> None:
+    claim(make_checkpoint(mill.folder / "Model", "llama"), **claims)
+    text = starter(Wish(model="Model"), mill.folder / "build.toml", registry, MACHINE)
+    assert ESCAPED in text
+    assert (
+        {"uri": "Model"}.items()
+        <= tomllib.loads(text)["source"]["base"].items()
+        <= {
+            "uri": "Model",
+            "requantize": True,
+        }.items()
+    )
+
+
+def test_names_that_a_build_file_can_hold_are_held_and_others_are_refused(mill: Mill) -> None:
+    odd = 'a "b" \\ \x7f\x1b\n'
+    make_checkpoint(mill.folder / odd, "llama")
+    assert mill.run("init", odd, "--scheme", "F16").code == 0
+    assert tomllib.loads((mill.folder / "build.toml").read_text())["source"]["base"]["uri"] == odd
+    make_checkpoint(mill.folder / "half\udc80", "llama")
+    done = mill.run("init", "half\udc80", "--file", "other.toml")
+    assert (done.code, "half\\udc80: cannot stand in a build file" in done.err) == (2, True), done.err
 
 
 def test_what_goes_into_a_model_is_none(mill: Mill) -> None:

@@ -1,5 +1,6 @@
 """What a model is, told from its headers, whatever its format."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,19 @@ def test_what_is_no_model_is_one_sentence(mill: Mill) -> None:
         done = mill.run("inspect", path)
         assert (done.code, len(done.err.splitlines())) == (2, 1)
         assert sentence in done.err
+
+
+def test_what_a_model_says_of_itself_cannot_move_a_terminals_cursor(mill: Mill) -> None:
+    config = make_checkpoint(mill.folder / "model", "llama") / "config.json"
+    evil = "X\nlicence  MIT\x1b[2J\x9b1A"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "architectures": [evil]}))
+    done = mill.run("inspect", "model")
+    assert "architecture      X\\nlicence  MIT\\x1b[2J\\x9b1A\n" in done.out
+    assert [line for line in done.out.splitlines() if line.startswith("licence")] == ["licence           not stated"]
+    assert mill.run("inspect", "model", "--json").json()["architecture"] == evil
+    mill.run("init", "model", "--scheme", "F16")
+    done = mill.run("plan")
+    assert (done.code, "\\x1b[2J" in done.err, "\x1b" in done.err) == (2, True, False), done.err
 
 
 def test_a_folder_of_several_formats_is_not_guessed_at(tmp_path: Path, registry: Registry) -> None:

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import click
 
 from modelmill.errors import ModelmillError
+from modelmill.printable import printable
 
 _COMMANDS = {
     "init": "Write a first build file for a model and this machine.",
@@ -100,7 +101,7 @@ def _run() -> int:
 
 
 def _say(message: str) -> None:
-    click.echo("\n".join(f"modelmill: {line}" for line in message.splitlines()), err=True)
+    click.echo("\n".join(f"modelmill: {printable(line)}" for line in message.splitlines()), err=True)
 
 
 def _interrupted(*_: object) -> NoReturn:

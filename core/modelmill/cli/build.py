@@ -85,7 +85,7 @@ def command(
         if files is not None and not made.failures and not any(item.made for item in made.artifacts):
             remember(sys.argv[1:], files, told)
     for error in made.failures.values():
-        click.echo(f"modelmill: {error}", err=True)
+        show.fail(str(error))
     return max((error.exit_code for error in made.failures.values()), default=0) if made.failures else 0
 
 

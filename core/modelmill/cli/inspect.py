@@ -10,6 +10,7 @@ import click
 from modelmill.cli import options, show
 from modelmill.decode import encode
 from modelmill.inspection import Inspection, inspect
+from modelmill.printable import printable
 from modelmill.registry import load
 
 
@@ -36,7 +37,7 @@ def _document(found: Inspection) -> dict[str, Any]:
 
 
 def _lines(found: Inspection) -> Iterator[str]:
-    rows = [(name, value) for name, value in _rows(found) if value]
+    rows = [(name, printable(value)) for name, value in _rows(found) if value]
     width = max(len(name) for name, _ in rows)
     yield from (f"{name.ljust(width)}  {value}" for name, value in rows)
     if found.types:
@@ -46,7 +47,7 @@ def _lines(found: Inspection) -> Iterator[str]:
         )
     if found.usage:
         yield ""
-        yield f"Run it: {found.usage}"
+        yield f"Run it: {printable(found.usage)}"
 
 
 def _rows(found: Inspection) -> Iterator[tuple[str, str]]:
@@ -79,4 +80,4 @@ def _type_row(found: Inspection, item: Any) -> tuple[str, ...]:
     total = sum(other.size or 0 for other in found.types)
     share = f"{100 * item.size / total:.1f} %" if item.size is not None and total else ""
     size = "" if item.size is None else show.size(item.size)
-    return item.type, str(item.tensors), f"{item.weights:,}", size, share
+    return printable(item.type), str(item.tensors), f"{item.weights:,}", size, share

@@ -50,6 +50,6 @@ def command(
             for place in item.where:
                 click.echo(f"  {place}")
     for error in found.failures:
-        click.echo(f"modelmill: {error}", err=True)
+        show.fail(str(error))
     different = any(item.verdict == "different" for item in found.comparisons)
     return max([int(different), *(error.exit_code for error in found.failures)])

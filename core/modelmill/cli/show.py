@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from modelmill.printable import printable
+
 _KILO = 1000
 
 
@@ -52,12 +54,17 @@ def document(value: Any) -> None:
 
 def warn(message: str) -> None:
     """Tell something that is not fatal."""
-    click.echo(f"modelmill: warning: {message}", err=True)
+    click.echo(f"modelmill: warning: {printable(message)}", err=True)
+
+
+def fail(message: str) -> None:
+    """Tell something that failed, beside what did not."""
+    click.echo("\n".join(f"modelmill: {printable(line)}" for line in message.splitlines()), err=True)
 
 
 def tell(line: str) -> None:
     """Tell of something that takes a while, beside the results."""
-    click.echo(f"  {line} …", err=True)
+    click.echo(f"  {printable(line)} …", err=True)
 
 
 def quietly(line: str) -> None:
