@@ -19,6 +19,7 @@ _FIELDS = (
     "bits_per_weight",
     "licence",
     "usage",
+    "notes",
 )
 
 
@@ -39,7 +40,7 @@ class Change:
 def manifests(before: Manifest, after: Manifest) -> tuple[Change, ...]:
     """Every change from one manifest to another, by kind and name. Equal artifacts give none."""
     parts = {
-        "field": ({name: getattr(item, name) for name in _FIELDS} for item in (before, after)),
+        "field": ({name: _value(getattr(item, name)) for name in _FIELDS} for item in (before, after)),
         "flag": (record.write(item.flags) for item in (before, after)),
         "hardware": (_hardware(item) for item in (before, after)),
         "file": ({file.path: _file(file) for file in item.files} for item in (before, after)),
@@ -63,6 +64,10 @@ def _changes(kind: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> 
         for name in sorted(before.keys() | after.keys())
         if before.get(name) != after.get(name)
     ]
+
+
+def _value(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _file(file: Any) -> dict[str, Any]:

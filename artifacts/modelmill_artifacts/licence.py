@@ -2,7 +2,7 @@
 
 import functools
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,6 +70,14 @@ def normalise(stated: str) -> str:
     if stated.lower() in MODEL_LICENCES:
         return MODEL_LICENCES[stated.lower()].name
     return _write(parse(stated))
+
+
+def all_of(stated: Iterable[str]) -> str | None:
+    """The expression of what is under all of these licences at once; None for none. Raises ArtifactError as above."""
+    found = list(dict.fromkeys(map(normalise, stated)))
+    if len(found) < 2:  # noqa: PLR2004 - one licence needs no AND
+        return found[0] if found else None
+    return _write(parse(" AND ".join(f"({licence})" for licence in found)))
 
 
 def allowed(expression: str, allow: Collection[str] | None, deny: Collection[str] = ()) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from modelmill.config import Build
+from modelmill.config import COMPOSED, Build
 from modelmill.decode import encode
 from modelmill.facts import parameters
 from modelmill.lock import SourceState
@@ -34,7 +34,6 @@ def describe(plan: Plan, planned: PlannedTarget, build: Build, files: Mapping[st
     count = parameters(planned.source.facts)
     weights = [file.size for path, file in files.items() if PurePosixPath(path).suffix in WEIGHTS]
     weight_bytes = sum(weights or [file.size for file in files.values()])
-    stated = planned.source.locked.licence or build.project.license
     return manifest.Manifest(
         name=build.project.name,
         version=build.project.version,
@@ -44,7 +43,7 @@ def describe(plan: Plan, planned: PlannedTarget, build: Build, files: Mapping[st
         architecture=facts.architecture or planned.source.facts.architecture,
         parameters=count,
         bits_per_weight=round(weight_bytes * 8 / count, 4) if count else 0.0,
-        licence=None if stated is None else licences.normalise(stated),
+        licence=_licence(planned, build),
         hardware=manifest.HardwareProfile(profile=planned.target.hardware, requires=requirements(planned)),
         files=tuple(manifest.File(path=path, sha256=file.sha256, size=file.size) for path, file in files.items()),
         sources=tuple(_sources(planned)),
@@ -56,6 +55,13 @@ def describe(plan: Plan, planned: PlannedTarget, build: Build, files: Mapping[st
         usage=run_command(planned.format.record, ".", files),
         notes=tuple(facts.details.get("notes", ())),
     )
+
+
+def _licence(planned: PlannedTarget, build: Build) -> str | None:
+    """The model's licence, and with it those of what was put into the model, where they say another."""
+    merged = [state.locked.licence for role, state in planned.inputs.items() if role in COMPOSED]
+    stated = [planned.source.locked.licence or build.project.license, *merged]
+    return licences.all_of(licence for licence in stated if licence is not None)
 
 
 def evidence(plan: Plan, planned: PlannedTarget) -> Evidence:

@@ -8,6 +8,7 @@ from typing import Any
 
 from modelmill.assemble import place
 from modelmill.card import CARD, card
+from modelmill.config import COMPOSED
 from modelmill.describe import describe, evidence, runtime_files
 from modelmill.errors import ModelmillError, SourceError
 from modelmill.execute import Event, Settings, Work, execute, fuse, work
@@ -144,13 +145,18 @@ class _Placing:
         )
 
     def _licences(self, planned: PlannedTarget) -> dict[str, OutFile]:
-        """The licence files of the source, which travel with everything that is made of it."""
-        state = planned.source
-        files = tuple(file for file in state.locked.files if _LICENCE.fullmatch(file.path))
-        self.prepared.resolver.bring(state, files)
+        """The licence files of the source, and of what was put into it, under paths in the artifact.
+
+        They travel with everything that is made of them; `LICENSE.lora` is that of the source `lora`.
+        """
         found = {}
-        for file in files:
-            if state.root is not None:
-                self.prepared.store.take_copy(state.root / file.path, file.sha256, file.size)
-            found[file.path] = OutFile(path=file.path, mode=0o644, size=file.size, sha256=file.sha256)
+        merged = [state for role, state in planned.inputs.items() if role in COMPOSED]
+        for state in (planned.source, *merged):
+            files = tuple(file for file in state.locked.files if _LICENCE.fullmatch(file.path))
+            self.prepared.resolver.bring(state, files)
+            for file in files:
+                if state.root is not None:
+                    self.prepared.store.take_copy(state.root / file.path, file.sha256, file.size)
+                path = file.path if state is planned.source else f"{file.path}.{state.locked.name}"
+                found[path] = OutFile(path=path, mode=0o644, size=file.size, sha256=file.sha256)
         return found

@@ -17,6 +17,7 @@ def test_every_kind_of_change_is_told(manifest: Manifest) -> None:
         manifest,
         version="1.0.1",
         licence=None,
+        notes=(*manifest.notes, "It was made on a whim."),
         flags=Flags(requantized=True),
         hardware=replace(manifest.hardware, requires={"cpu.arch": "x86_64"}),
         files=(*manifest.files[1:], File(path="new", sha256="e" * 64, size=1)),
@@ -26,6 +27,7 @@ def test_every_kind_of_change_is_told(manifest: Manifest) -> None:
     found = diff.manifests(manifest, other)
     assert [(change.kind, change.name) for change in found] == [
         ("field", "licence"),
+        ("field", "notes"),
         ("field", "version"),
         ("flag", "requantized"),
         ("hardware", "cpu.arch"),

@@ -31,6 +31,20 @@ def test_a_stated_licence_becomes_an_spdx_expression(stated: str, expression: st
 
 
 @pytest.mark.parametrize(
+    ("stated", "expression"),
+    [
+        ((), None),
+        (("mit",), "MIT"),
+        (("mit", "MIT"), "MIT"),
+        (("apache-2.0", "gemma"), "Apache-2.0 AND LicenseRef-Gemma"),
+        (("MIT OR ISC", "0BSD"), "(MIT OR ISC) AND 0BSD"),
+    ],
+)
+def test_what_is_under_several_licences_is_under_all_of_them(stated: tuple[str, ...], expression: str | None) -> None:
+    assert licence.all_of(stated) == expression
+
+
+@pytest.mark.parametrize(
     "stated", ["", "MIT OR", "AND MIT", "MIT ISC", "(MIT", "MIT)", "MIT WITH", "MIT & ISC", "()", "a/b"]
 )
 def test_what_is_no_expression_is_refused(stated: str) -> None:

@@ -112,6 +112,20 @@ def test_another_template_changes_only_the_keys_of_what_reads_it(project: Path) 
     assert len(unchanged & set(before["huggingface-to-gguf"])) == 2
 
 
+def test_an_adapters_licence_and_its_file_are_the_artifacts_too(project: Path) -> None:
+    (project / "checkpoint/LICENSE").write_text("one\n")
+    (project / "adapter/LICENSE").write_text("another\n")
+    licensed = BUILD.replace('uri = "adapter"', 'uri = "adapter"\nlicense = "CC-BY-4.0"')
+    mill(project, '[target.plain]\n[target.merged]\nadapter = "lora"\n', "build", "--json", general=licensed)
+    plain, merged = (project / "dist/bot/1" / target for target in ("plain", "merged"))
+    assert [json.loads((made / "artifact.json").read_text())["licence"] for made in (plain, merged)] == [
+        "MIT", "MIT AND CC-BY-4.0"
+    ]  # fmt: skip
+    assert (merged / "LICENSE").read_text() == "one\n"
+    assert (merged / "LICENSE.lora").read_text() == "another\n"
+    assert not (plain / "LICENSE.lora").exists()
+
+
 def test_an_adapter_of_a_gguf_source_is_merged_on_the_way(project: Path) -> None:
     convert("modelmill_gguf", "huggingface-to-gguf", "BF16", project / "checkpoint", project / "gguf")
     found = keys(project, '[source.file]\nuri = "gguf"\n[target.all]\nsource = "file"\nadapter = "lora"\n')

@@ -3,9 +3,10 @@
 from modelmill.config.check import check_names
 from modelmill.config.profiles import offered, profile_files, profile_text, profile_texts
 from modelmill.config.read import parse, read
-from modelmill.config.records import Build, Defaults, Project, Sign, SourceTable, Target
+from modelmill.config.records import COMPOSED, Build, Defaults, Project, Sign, SourceTable, Target
 
 __all__ = [
+    "COMPOSED",
     "Build",
     "Defaults",
     "Project",
