@@ -20,12 +20,14 @@ _RUNTIME: Final = 400 * _MIB
 _QUANTIZER: Final = 240 * _MIB
 """Bytes of Python with ONNX and its runtime loaded."""
 _MATRIX: Final = 2
+_HALVES_ALONE: Final = ("cuda", "dml")
+"""Whose fp32 graphs, without GroupQueryAttention, onnxruntime-genai 0.18 leaves with outputs that no node makes."""
 _HEAD_STEP: Final = 16
 
 
 def infer_build(outlook: Outlook[_Options]) -> Facts | Refusal:
     """The facts of the ONNX folder that a checkpoint becomes, or why it cannot."""
-    scheme = outlook.scheme or ("int4-builder" if isinstance(outlook.options, BuildInt4Options) else "fp32")
+    scheme = outlook.scheme or _own_scheme(outlook.options)
     reason = _checkpoint_fault(outlook.facts) or _option_fault(outlook.options, scheme)
     if reason:
         return Refusal(reason=reason)
@@ -39,6 +41,13 @@ def infer_build(outlook: Outlook[_Options]) -> Facts | Refusal:
         licence=facts.licence,
         details={**facts.details, "onnx": _values(facts), "genai": True},
     )
+
+
+def _own_scheme(options: BuildOptions) -> str:
+    """What the runtime computes with, where a later step only needs a graph: halves on everything but the CPU."""
+    if isinstance(options, BuildInt4Options):
+        return "int4-builder"
+    return "fp32" if options.execution_provider == "cpu" else "fp16"
 
 
 def _checkpoint_fault(facts: Facts) -> str | None:
@@ -71,6 +80,11 @@ def _option_fault(options: BuildOptions, scheme: str) -> str | None:
         return (
             "fp16 is for execution_provider = cuda, dml or webgpu; ONNX Runtime's CPU provider computes in fp32: "
             "use the scheme fp32, int8 or int4"
+        )
+    if scheme == "fp32" and options.execution_provider in _HALVES_ALONE:
+        return (
+            f"the model builder makes no whole graph in fp32 for execution_provider = {options.execution_provider}, "
+            "which computes in fp16: use the scheme fp16, int8 or int4"
         )
     if options.layout == "foundry-local" and not options.model_name:
         return "layout = foundry-local needs model_name, the name that Foundry Local shows; add it to the options"
@@ -109,19 +123,20 @@ def _head_size(facts: Facts) -> int:
 def estimate_build(outlook: Outlook[_Options], facts: Facts) -> Estimate:
     """Bytes from the tensors; memory and time as measured for SmolLM2 and Gemma 3."""
     values = facts.details["onnx"]
-    width = 2 if facts.scheme == "fp16" else 4
+    width = 4 if facts.scheme == "fp32" or outlook.options.execution_provider == "cpu" else 2
     whole = values["matrices"] + values["tables"] + values["rest"]
     beside = values["beside"]
     if isinstance(outlook.options, BuildInt4Options):
-        per_value = _bytes_per_value(4, outlook.options.block_size, symmetric=outlook.options.symmetric)
+        options = outlook.options
+        per_value = _bytes_per_value(4, options.block_size, width, symmetric=options.symmetric)
         size = int(values["matrices"] * per_value) + width * (values["rest"] + values["tables"])
         return Estimate(bytes_out=size + beside, peak_memory=_RUNTIME + 8 * whole, seconds=8 + whole / 3e7)
     return Estimate(bytes_out=width * whole + beside, peak_memory=_RUNTIME + 5 * whole, seconds=7 + whole / 1.5e8)
 
 
-def _bytes_per_value(bits: int, block_size: int, *, symmetric: bool) -> float:
-    """Codes, float32 scales, and zero points."""
-    return bits / 8 + 4 / block_size + (0 if symmetric else bits / 8 / block_size)
+def _bytes_per_value(bits: int, block_size: int, width: int, *, symmetric: bool) -> float:
+    """Codes, scales of `width` bytes, and zero points."""
+    return bits / 8 + width / block_size + (0 if symmetric else bits / 8 / block_size)
 
 
 def infer_quantize(outlook: Outlook[QuantizeOptions]) -> Facts | Refusal:
@@ -159,12 +174,13 @@ def estimate_quantize(outlook: Outlook[QuantizeOptions], facts: Facts) -> Estima
     algorithm = algorithm_for(options, facts.scheme or "", outlook.inputs, outlook.facts.scheme or "")
     bits = BITS[facts.scheme or "int8"]
     quantized = values["matrices"] + values["tables"]
-    per_value = _bytes_per_value(bits, options.block_size, symmetric=options.symmetric)
+    width = 2 if outlook.facts.scheme == "fp16" else 4
+    per_value = _bytes_per_value(bits, options.block_size, width, symmetric=options.symmetric)
     per_second = {"rtn": 4e7, "mse": 8e6, "hqq": 6e6, "k_quant": 4e6, "importance": 7e6, "gptq": 3e6}[algorithm]
     tokens = 512 * options.calibration_chunks if "calibration" in outlook.inputs else 512
     tokens = tokens if algorithm in ("gptq", "importance") else 0
     return Estimate(
-        bytes_out=int(quantized * per_value) + 4 * values["rest"] + values["beside"],
+        bytes_out=int(quantized * per_value) + width * values["rest"] + values["beside"],
         peak_memory=_QUANTIZER + 7 * values["largest"] + (2048 * _MIB if tokens else 0),
         seconds=3 + quantized / per_second + tokens * quantized / 2e10,
     )
