@@ -1,5 +1,6 @@
 """How well a device's runtimes run a scheme, by what its hardware profile says."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,14 +19,17 @@ class Suitability:
     fast: tuple[str, ...]
 
 
-def suitability(hardware: Hardware, scheme: str) -> Suitability | None:
-    """What the profile says of a scheme; None where it says nothing."""
+def suitability(hardware: Hardware, loaders: Collection[str], scheme: str) -> Suitability | None:
+    """What the profile says of a scheme in the runtimes that load its format; None where it says nothing.
+
+    Formats share names of schemes: BF16 of a checkpoint is no word about BF16 in llama.cpp.
+    """
     said: dict[Verdict, list[str]] = {}
     for field, schemes in sorted(hardware.fields.items()):
         table, _, rest = field.partition(".")
         runtime, _, word = rest.rpartition(".")
         for verdict in _BEST_FIRST:
-            if table == "runtime" and word == verdict and scheme in schemes:
+            if table == "runtime" and word == verdict and runtime in loaders and scheme in schemes:
                 said.setdefault(verdict, []).append(runtime)
     for verdict in _BEST_FIRST:
         if verdict in said:

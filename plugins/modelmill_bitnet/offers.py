@@ -49,6 +49,7 @@ FORMAT = Format(
     tensors=bitnet.tensors,
     artifact_path=_artifact_path,
     usage="python run_inference.py -m {file} -p 'The capital of France is'",
+    runtimes=("bitnet",),
 )
 
 REPORT = Format(

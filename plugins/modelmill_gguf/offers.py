@@ -65,6 +65,7 @@ FORMAT = Format(
     tensors=_tensors,
     artifact_path=_artifact_path,
     usage="llama-cli -m {file} -p 'What is the capital of France?'",
+    runtimes=("llamacpp",),
 )
 
 FROM_HUGGINGFACE = Converter(

@@ -31,6 +31,7 @@ FORMAT = Format(
     validate=mlx.validate,
     tensors=_tensors,
     usage="mlx_lm.generate --model {path} --prompt 'The capital of France is'",
+    runtimes=("mlx",),
 )
 
 FROM_HUGGINGFACE = Converter(

@@ -98,6 +98,7 @@ FORMAT = Format(
     validate=folder.validate,
     tensors=_tensors,
     usage={folder.GENAI: _GENERATE, "tokenizer.json": _ENCODE},
+    runtimes=("onnxruntime",),
 )
 
 FROM_HUGGINGFACE = Converter(

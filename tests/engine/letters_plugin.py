@@ -184,6 +184,7 @@ def modelmill_formats() -> Iterable[Format]:
         facts=lambda folder: Facts(format="loud", scheme="upper"),  # noqa: ARG005
         validate=check_loud,
         usage="cat {file}",
+        runtimes=("horn", "drum"),
     )
     yield Format(
         name="spelling",

@@ -93,3 +93,12 @@ def test_a_scheme_that_the_device_cannot_run_is_refused_and_a_slow_one_is_warned
     mill.write(own.format("slow") + 'runtime.drum.fast = ["upper"]\n', "board.toml")
     done = mill.run("plan")
     assert "slowly" not in done.out + done.err
+
+
+def test_a_runtime_that_does_not_load_the_format_has_no_say(mill: Mill) -> None:
+    own = 'inherits = ["bench"]\ndescription = "a board"\nruntime.flute.{} = ["upper"]\n'
+    mill.write(BUILD.replace('hardware = "bench"', 'hardware = "board.toml"'))
+    for word in ("impossible", "slow"):
+        mill.write(own.format(word), "board.toml")
+        done = mill.run("plan")
+        assert (done.code, "flute" in done.out + done.err) == (0, False)

@@ -2,7 +2,9 @@ import tomllib
 
 import pytest
 
+from modelmill import registry
 from modelmill.hardware import ancestors, load_profile
+from modelmill.suitability import suitability
 from modelmill_targets import modelmill_hardware
 
 TEXTS = {profile.name: profile.toml for profile in modelmill_hardware()}
@@ -70,3 +72,24 @@ def test_no_scheme_is_fast_and_slow_at_once(name: str) -> None:
 def test_heirs_add_features() -> None:
     assert {"avx2", "avx512_vnni"} <= set(load_profile("x86-64-v4-avx512-vnni", TEXTS).fields["cpu.features"])
     assert ancestors("apple-m4", TEXTS) == ("apple-m2", "apple-m1")
+
+
+@pytest.mark.parametrize("name", sorted(TEXTS))
+def test_every_scheme_that_a_runtime_is_said_to_run_exists(name: str) -> None:
+    formats = [offer.record for offer in registry.load().formats.all()]
+    for key, schemes in load_profile(name, TEXTS).fields.items():
+        table, _, rest = key.partition(".")
+        runtime, _, word = rest.partition(".")
+        if table == "runtime" and word != "min":
+            known = {scheme for record in formats if runtime in record.runtimes for scheme in record.schemes}
+            assert known, f"no format is for {runtime}"
+            assert set(schemes) <= known, key
+
+
+def test_a_scheme_is_judged_in_its_own_formats_runtimes() -> None:
+    pi, formats = load_profile("raspberry-pi-5", TEXTS), registry.load().formats
+    ours = suitability(pi, formats["gguf"].record.runtimes, "BF16")
+    assert ours is not None
+    assert (ours.verdict, ours.runtimes) == ("slow", ("llamacpp",))
+    assert suitability(pi, formats["huggingface"].record.runtimes, "BF16") is None
+    assert suitability(pi, formats["onnx"].record.runtimes, "Q4_0") is None

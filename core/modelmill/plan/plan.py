@@ -59,16 +59,16 @@ def checked_fit(target: Target, device: Hardware, facts: Facts, size: int) -> Fi
     return found
 
 
-def _check_runtimes(target: Target, device: Hardware) -> None:
-    """Refuse a scheme that every runtime which the profile speaks of cannot run there."""
-    found = suitability.suitability(device, target.scheme)
+def _check_runtimes(target: Target, device: Hardware, loaders: tuple[str, ...]) -> None:
+    """Refuse a scheme that every runtime which the profile speaks of, of those for the format, cannot run there."""
+    found = suitability.suitability(device, loaders, target.scheme)
     if found is not None and found.verdict == "impossible":
         raise PlanError(f"target {target.name!r}: {suitability.explain(found, target.scheme, target.hardware)}")
 
 
 def _warnings(planned: Iterable[PlannedTarget]) -> Iterator[str]:
     for item in planned:
-        runs = suitability.suitability(item.hardware, item.target.scheme)
+        runs = suitability.suitability(item.hardware, item.format.record.runtimes, item.target.scheme)
         if runs is not None and runs.verdict == "slow":
             told = suitability.explain(runs, item.target.scheme, item.target.hardware)
             yield f"target {item.target.name!r}: {told}"
@@ -97,7 +97,7 @@ class Planner:
 
     def target(self, target: Target) -> PlannedTarget:
         """Find a target's steps. Raises PlanError."""
-        _check_runtimes(target, self.hardware[target.hardware])
+        _check_runtimes(target, self.hardware[target.hardware], self.registry.formats[target.format].record.runtimes)
         source = self.sources[target.source]
         attempt = _Attempt(planner=self, target=target)
         route = search(source.facts, target, self._makers, attempt)

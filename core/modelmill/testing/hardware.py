@@ -50,3 +50,14 @@ class HardwareSuite(Suite):
         }
         evident = {name.split(".")[1] for name in fields if name.startswith("evidence.")}
         assert tables <= evident, f"no [evidence] for {sorted(tables - evident)}"
+
+    def test_runtimes_are_said_to_run_schemes_that_exist(self, profile: HardwareProfile) -> None:
+        """Of a runtime that no installed format names nothing is known."""
+        formats = [offer.record for offer in registry.load().formats.all()]
+        for name, schemes in self.fields(profile).items():
+            table, _, rest = name.partition(".")
+            runtime, _, word = rest.rpartition(".")
+            loads = [record for record in formats if runtime in record.runtimes]
+            if table == "runtime" and word != "min" and loads:
+                unknown = set(schemes) - {scheme for record in loads for scheme in record.schemes}
+                assert not unknown, f"{name}: {', '.join(sorted(unknown))} is no scheme of a format for {runtime}"

@@ -61,6 +61,7 @@ class Format:
     one shell command that runs an artifact, with `{path}` for its folder and `{file}` for its first file of weights;
     or several, by the name of a file that an artifact has where its command is the right one, the first found counts.
     `pickles` says that its weights are Python pickles: only a source that allows them is asked whether it is one.
+    `runtimes` load it, named as in hardware profiles: what a profile says of another runtime is not about this format.
     """
 
     name: str
@@ -72,3 +73,4 @@ class Format:
     artifact_path: Callable[[str, str, str], str] = lambda path, name, scheme: path  # noqa: ARG005
     usage: str | Mapping[str, str] = ""
     pickles: bool = False
+    runtimes: tuple[str, ...] = ()
