@@ -80,13 +80,26 @@ def load_profile(name: str, texts: Mapping[str, str]) -> Hardware:
     """The profile of this name, given the TOML of every profile by name.
 
     Raises ConfigError that names the file for bad TOML, an unknown or missing field, a wrong type, a profile
-    that inherits from one that is not there, or from itself.
+    that inherits from one that is not there, or from itself, a budget beyond the memory.
     """
     fields = _with_inherited(name, texts)
     for needed in _NEEDED:
         if needed not in fields:
             raise ConfigError(f"{name}.toml: {needed!r} is missing ({FIELDS[needed][1]})")
+    _check_budget(name, fields)
     return Hardware(fields={"name": name, **fields})
+
+
+def _check_budget(name: str, fields: Mapping[str, Any]) -> None:
+    """Refuse a budget that the memory for models does not hold, such as an heir's that only its memory differs in."""
+    budget = fields.get("memory.budget_mib", 0)
+    own = "accelerator.memory_mib"
+    memory = own if fields.get(own) else "memory.total_mib"
+    if budget > fields.get(memory, budget):
+        raise ConfigError(
+            f"{name}.toml: 'memory.budget_mib' is {budget}, more than {memory!r} of {fields[memory]}; "
+            "state here what a model may use of it"
+        )
 
 
 def ancestors(name: str, texts: Mapping[str, str]) -> tuple[str, ...]:

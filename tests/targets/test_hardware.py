@@ -54,6 +54,14 @@ def test_a_diamond_is_no_cycle() -> None:
         (BASE + 'inherits = ["amd"]', "'os.arch' is 'arm64', but 'amd' has 'amd64'"),
         ('os = { family = "linux", arch = "arm64" }', "'description' is missing"),
         ('description = "a"\nos.family = "linux"', "'os.arch' is missing"),
+        (
+            'inherits = ["board"]\nmemory.total_mib = 4096\ndescription = "the small one"',
+            r"^own.toml: 'memory.budget_mib' is 6144, more than 'memory.total_mib' of 4096; state here what",
+        ),
+        (
+            'inherits = ["board"]\naccelerator.memory_mib = 4096\ndescription = "with a card"',
+            "'memory.budget_mib' is 6144, more than 'accelerator.memory_mib' of 4096",
+        ),
         (BASE + "runtime.llamacpp.quick = []", r"unknown field 'runtime.llamacpp.quick'"),
     ],
 )
@@ -63,10 +71,24 @@ def test_a_faulty_profile_is_one_sentence_with_the_files_name(text: str, sentenc
         "one": 'inherits = ["two"]\n',
         "two": 'inherits = ["own"]\n',
         "amd": BASE.replace("arm64", "amd64"),
+        "board": BASE + "memory = { total_mib = 8192, budget_mib = 6144 }\n",
     }
     with pytest.raises(ConfigError, match=sentence) as caught:
         load_profile("own", texts)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "memory",
+    [
+        "memory = { total_mib = 4096, budget_mib = 4096 }",
+        "memory.budget_mib = 4096",
+        "memory = { total_mib = 2048, budget_mib = 4096 }\naccelerator.memory_mib = 8192",
+        "memory = { total_mib = 4096, budget_mib = 4096 }\naccelerator.memory_mib = 0",
+    ],
+)
+def test_a_budget_is_of_the_memory_that_the_model_lies_in(memory: str) -> None:
+    assert load_profile("own", {"own": BASE + memory}).fields["memory.budget_mib"] == 4096
 
 
 def test_every_field_says_what_it_means() -> None:
