@@ -46,13 +46,15 @@ _GPT2 = ("gpt2",)
 class PreTokenizer:
     """One of llama.cpp's names, and the steps that a tokenizer.json takes where it means the same.
 
-    `ignore_merges` is whether llama.cpp looks a whole word up before it merges; None where llama.cpp's choice
-    makes no difference to these tokenizers. `adds_bos` is what llama.cpp assumes if the file does not say.
+    `ignore_merges` is whether llama.cpp looks a whole word up before it merges. None is for the tokenizers that were
+    made of tiktoken files, some of which look words up and some not (Llama 4 has the former under this name): their
+    merges are all pairs that make a token, so that they build the same word, if every token has one. `adds_bos` is
+    what llama.cpp assumes if the file does not say.
     """
 
     name: str
     steps: tuple[tuple[str, ...], ...]
-    ignore_merges: bool = False
+    ignore_merges: bool | None = False
     adds_bos: bool = False
 
 
@@ -61,7 +63,7 @@ PRE_TOKENIZERS = (
     PreTokenizer(name="dbrx", steps=(("split", LLAMA3), _BYTES)),
     PreTokenizer(name="qwen2", steps=(("split", QWEN2), _BYTES)),
     PreTokenizer(name="qwen35", steps=(("split", QWEN35), _BYTES)),
-    PreTokenizer(name="gpt-4o", steps=(("split", GPT4O), _BYTES)),
+    PreTokenizer(name="gpt-4o", steps=(("split", GPT4O), _BYTES), ignore_merges=None),
     PreTokenizer(name="tekken", steps=(("split", TEKKEN), _BYTES), ignore_merges=True, adds_bos=True),
     PreTokenizer(
         name="deepseek-v3",
@@ -84,12 +86,7 @@ def recognise(definition: Mapping[str, Any]) -> PreTokenizer:
     # llama.cpp takes text as it comes; text in NFC, which nearly all text is, is the same for both.
     if _is_plain(normalizer) and steps is not None:
         for known in PRE_TOKENIZERS:
-            if known.steps == steps and known.ignore_merges == ignore_merges:
-                return known
-        # A tokenizer made of a tiktoken file looks whole words up first. Its merges are all pairs that make a
-        # token, so that they build the same word, and llama.cpp has such models under the names without (llama4).
-        for known in PRE_TOKENIZERS:
-            if known.steps == steps and not known.ignore_merges:
+            if known.steps == steps and known.ignore_merges in (None, ignore_merges):
                 return known
     shown = json.dumps(
         {key: definition.get(key) for key in ("normalizer", "pre_tokenizer")}

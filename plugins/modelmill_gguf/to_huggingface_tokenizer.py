@@ -70,7 +70,7 @@ def _byte_level(metadata: Mapping[str, Any]) -> dict[str, Any]:
             "end_of_word_suffix": None,
             "fuse_unk": False,
             "byte_fallback": False,
-            "ignore_merges": known.ignore_merges,
+            "ignore_merges": bool(known.ignore_merges),
         },
     }
 

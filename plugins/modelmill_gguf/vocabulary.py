@@ -161,8 +161,23 @@ def build(tokenizer: Tokenizer, vocabulary: Vocabulary) -> list[Field]:
         fields.append(numbers(SCORES, ValueType.FLOAT32, scores))
     fields.append(numbers(TYPES, ValueType.INT32, kinds))
     if vocabulary.model == "gpt2":
+        _check_words(tokenizer)
         fields.append(strings(MERGES, list(map(" ".join, tokenizer.merges))))
     return fields
+
+
+def _check_words(tokenizer: Tokenizer) -> None:
+    """Words that a tokenizer finds by looking them up are tokens that llama.cpp finds too, or ConvertError."""
+    model = tokenizer.definition["model"]
+    if not model.get("ignore_merges") or recognise(tokenizer.definition).ignore_merges:
+        return
+    reached = {left + right for left, right in tokenizer.merges}
+    for text in tokenizer.tokens.values():
+        if len(text) > 1 and text not in reached:
+            raise ConvertError(
+                f"tokenizer.json looks whole words up (ignore_merges), which llama.cpp's pre-tokenizer for it does "
+                f"not, and no merge makes the token {text!r}: llama.cpp would never find it."
+            )
 
 
 def _spells_byte(text: str) -> bool:

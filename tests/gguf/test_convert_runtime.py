@@ -26,8 +26,12 @@ CASES = (
     Case(architecture="phi3", label="four", scheme="F32", config=PHI_4, tokenizer="phi-4"),
     Case(architecture="llama", label="three", scheme="F32", config=LLAMA3_ROPE, tokenizer="llama-3"),
 )
-# Each kind of vocabulary once.
+# Each kind of vocabulary once; test_pretokenizers.py tries every pre-tokenizer.
 VOCABULARIES = [case for case in CASES if not case.label or case.tokenizer]
+MORE = [
+    Case(architecture="llama", label=name.replace(".", ""), scheme="F32", tokenizer=name)
+    for name in ("llama-3.1", "tekken", "gpt-2", "deepseek-v3", "qwen3.5")
+]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -65,7 +69,7 @@ def test_llama_cpp_tokenizes_as_transformers_does(tmp_path: Path, case: Case) ->
             assert ours == tokenizer(text, add_special_tokens=False).input_ids, text[:80]
 
 
-@pytest.mark.parametrize("case", VOCABULARIES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [*VOCABULARIES, *MORE], ids=lambda case: case.name)
 def test_llama_cpp_adds_the_tokens_around_a_text_that_the_tokenizer_adds(tmp_path: Path, case: Case) -> None:
     from tokenizers import Tokenizer
 

@@ -33,6 +33,20 @@ TEKKEN = (
     r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
+QWEN35 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+# As DeepSeek V3's has them, one after another.
+DEEPSEEK = (
+    r"\p{N}{1,3}",
+    "[一-龥\u3040-ゟ\u30a0-ヿ]+",
+    (
+        r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"
+        r"| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    ),
+)
+
 
 def split(expression: str) -> dict[str, Any]:
     return {"type": "Split", "pattern": {"Regex": expression}, "behavior": "Isolated", "invert": False}
@@ -57,6 +71,8 @@ def definition(*steps: dict[str, Any], normalizer: Any = None, ignore_merges: bo
         (definition(split(O200K), BYTES), "gpt-4o"),
         (definition(split(O200K), BYTES, ignore_merges=True), "gpt-4o"),
         (definition(split(TEKKEN), BYTES, ignore_merges=True), "tekken"),
+        (definition(split(QWEN35), BYTES, normalizer={"type": "NFC"}), "qwen35"),
+        (definition(*map(split, DEEPSEEK), BYTES), "deepseek-v3"),
         (definition(DIGITS, GPT2), "smollm"),
         (definition(GPT2), "gpt-2"),
     ],
@@ -74,6 +90,11 @@ def test_pre_tokenizers_are_recognised_by_their_definition(given: dict[str, Any]
         definition(split(QWEN2), BYTES, normalizer={"type": "Lowercase"}),
         definition(split(QWEN2) | {"behavior": "MergedWithNext"}, BYTES),
         definition(split(TEKKEN), BYTES),
+        definition(split(QWEN2), BYTES, ignore_merges=True),
+        definition(split(QWEN35), BYTES, ignore_merges=True),
+        definition(*map(split, DEEPSEEK), BYTES, ignore_merges=True),
+        definition(DIGITS, GPT2, ignore_merges=True),
+        definition(GPT2, ignore_merges=True),
         {"normalizer": None, "pre_tokenizer": None},
         {"pre_tokenizer": {"type": "Sequence", "pretokenizers": 3}},
         {"pre_tokenizer": [1]},

@@ -37,6 +37,17 @@ PHI_4_SPLIT = (
     r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
+TEKKEN_SPLIT = PHI_4_SPLIT.replace("(?i:'s|'t|'re|'ve|'m|'ll|'d)?", "").replace(r"\p{N}{1,3}", r"\p{N}")
+QWEN_35_SPLIT = QWEN_2_SPLIT.replace(r"?\p{L}+", r"?[\p{L}\p{M}]+").replace(r"[^\s\p{L}\p{N}]", r"[^\s\p{L}\p{M}\p{N}]")
+DEEPSEEK_3_SPLITS = (
+    r"\p{N}{1,3}",
+    "[一-龥\u3040-ゟ\u30a0-ヿ]+",
+    (
+        r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"
+        r"| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    ),
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
@@ -56,14 +67,19 @@ class Family:
     pre_tokenizer: Mapping[str, Any] | None = None
     normalizer: Mapping[str, Any] | None = None
     dummy_prefix: bool = False
+    words: tuple[str, ...] = ()
+    """Tokens that no merges lead to, for a model that looks whole words up first."""
 
 
-def _split(pattern: str) -> dict[str, Any]:
-    """A pre-tokenizer that cuts by a pattern and then maps bytes to characters."""
+def _split(*patterns: str) -> dict[str, Any]:
+    """A pre-tokenizer that cuts by patterns, one after another, and then maps bytes to characters."""
     return {
         "type": "Sequence",
         "pretokenizers": [
-            {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False},
+            *(
+                {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+                for pattern in patterns
+            ),
             {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False},
         ],
     }
@@ -96,6 +112,57 @@ FAMILIES: Mapping[str, Family] = {
         adds_bos=True,
         tokenizer_class="PreTrainedTokenizerFast",
         pre_tokenizer=_split(LLAMA_3_SPLIT),
+    ),
+    "llama-3.1": Family(
+        bos="<|begin_of_text|>",
+        eos="<|eot_id|>",
+        last=("<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
+        template=LLAMA_3,
+        adds_bos=True,
+        tokenizer_class="PreTrainedTokenizerFast",
+        pre_tokenizer=_split(LLAMA_3_SPLIT),
+        words=("Ġinterpreter", "dog", "Ġ>="),
+    ),
+    "tekken": Family(
+        bos="<s>",
+        eos="</s>",
+        unk="<unk>",
+        pad="<pad>",
+        first=("<unk>", "<s>", "</s>", "[INST]", "[/INST]", "<pad>"),
+        template=LLAMA_2,
+        adds_bos=True,
+        tokenizer_class="PreTrainedTokenizerFast",
+        pre_tokenizer=_split(TEKKEN_SPLIT),
+        words=("Ġinterpreter", "dog", "Ġ>="),
+    ),
+    "gpt-2": Family(
+        bos="<|endoftext|>",
+        eos="<|endoftext|>",
+        unk="<|endoftext|>",
+        last=("<|endoftext|>",),
+        template=CHATML,
+        tokenizer_class="GPT2Tokenizer",
+        pre_tokenizer={"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
+    ),
+    "deepseek-v3": Family(
+        bos="<\uff5cbegin▁of▁sentence\uff5c>",
+        eos="<\uff5cend▁of▁sentence\uff5c>",
+        pad="<\uff5c▁pad▁\uff5c>",
+        first=("<\uff5cbegin▁of▁sentence\uff5c>", "<\uff5cend▁of▁sentence\uff5c>", "<\uff5c▁pad▁\uff5c>"),
+        template=CHATML,
+        adds_bos=True,
+        tokenizer_class="PreTrainedTokenizerFast",
+        pre_tokenizer=_split(*DEEPSEEK_3_SPLITS),
+    ),
+    "qwen3.5": Family(
+        bos=None,
+        eos="<|im_end|>",
+        pad="<|endoftext|>",
+        last=("<|endoftext|>", "<|im_start|>", "<|im_end|>"),
+        template=CHATML,
+        tokenizer_class="Qwen2Tokenizer",
+        pre_tokenizer=_split(QWEN_35_SPLIT),
+        normalizer={"type": "NFC"},
     ),
     "qwen2": Family(
         bos=None,

@@ -33,7 +33,7 @@ def make_tokenizer(name: str) -> Tokenizer:
 
 def _byte_level_tokenizer(family: Family) -> Tokenizer:
     merges = vocabulary.byte_level_merges(MERGES)
-    ordinary = [*sorted(vocabulary.byte_alphabet().values()), *(left + right for left, right in merges)]
+    ordinary = [*sorted(vocabulary.byte_alphabet().values()), *(left + right for left, right in merges), *family.words]
     model_tokens = [*family.first, *ordinary]
     ids = {token: index for index, token in enumerate([*model_tokens, *family.last])}
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}
@@ -42,7 +42,10 @@ def _byte_level_tokenizer(family: Family) -> Tokenizer:
         "pre_tokenizer": family.pre_tokenizer,
         "post_processor": _template(family, ids) if family.adds_bos else byte_level,
         "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
-        "model": _model({token: ids[token] for token in model_tokens}, merges, unk=None),
+        "model": {
+            **_model({token: ids[token] for token in model_tokens}, merges, unk=None),
+            "ignore_merges": bool(family.words),
+        },
     }
     return _files(family, ids, document, {})
 
