@@ -36,7 +36,17 @@ def run(job: Job[BuildOptions]) -> None:
             ) from error
     _plain_json(job)
     if job.options.layout == "foundry-local":
+        _add_foundry_local(job)
+
+
+def _add_foundry_local(job: Job[BuildOptions]) -> None:
+    try:
         add_foundry_local(job.source, job.out, job.options.model_name)
+    except Exception as error:
+        raise ConvertError(
+            "layout = foundry-local writes down the prompt of one user's turn, and the checkpoint's tokenizer and chat "
+            f"template give none: {_sentence(error, str(job.source))}; mend the template or use layout = genai"
+        ) from error
 
 
 def _extra_options(options: BuildOptions) -> dict[str, Any]:

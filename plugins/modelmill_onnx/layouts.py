@@ -4,7 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from modelmill import ConvertError
+
 MARK = "{Content}"
+_NO_CLOCK = "{% set strftime_now = the_day_of_the_build %}\n"
+"""Begins a template that is not told the day, which would be in the bytes: it falls back to a date, or is refused."""
 
 
 def add_foundry_local(source: Path, out: Path, name: str) -> None:
@@ -19,12 +23,17 @@ def add_foundry_local(source: Path, out: Path, name: str) -> None:
 
 
 def _prompt_template(source: Path) -> dict[str, str] | None:
-    """One user's turn by the checkpoint's chat template; None for a model without one."""
+    """One user's turn by the checkpoint's chat template; None for a model without one. ConvertError."""
     from transformers import AutoTokenizer
 
     tokenizer: Any = AutoTokenizer.from_pretrained(source)
     if not tokenizer.chat_template:
         return None
     turn = [{"role": "user", "content": MARK}]
-    prompt = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+    template = _NO_CLOCK + tokenizer.get_chat_template()
+    prompt: str = tokenizer.apply_chat_template(
+        turn, chat_template=template, tokenize=False, add_generation_prompt=True
+    )
+    if MARK not in prompt:
+        raise ConvertError("it leaves out what the user says")
     return {"assistant": MARK, "prompt": prompt}
