@@ -1,11 +1,10 @@
-import ast
-import functools
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from kit_use import tried, tried_in
 
 from modelmill import Location, registry
 from modelmill.testing import (
@@ -230,15 +229,6 @@ class TestQuadlet(Deployment):
     name = "quadlet"
 
 
-SUITES = {
-    "ConverterSuite": "converters",
-    "QuantizerSuite": "quantizers",
-    "FormatSuite": "formats",
-    "SourceSuite": "sources",
-    "PackagerSuite": "packagers",
-    "RemoteSuite": "remotes",
-    "SignerSuite": "signers",
-}
 INSTALLED = registry.load()
 BUILT_IN = [
     (hook, name)
@@ -256,27 +246,59 @@ ELSEWHERE = {
 """`s3` under other schemes, whose client libraries these tests do without: the tests of what is told then."""
 
 
-@functools.cache
-def tried() -> set[tuple[str, str]]:
-    """Every hook and name that some test class in these tests tries with the suite for it."""
-    found = set()
-    for path in Path(__file__).parent.rglob("test_*.py"):
-        kinds = dict(SUITES)
-        for suite in ast.walk(ast.parse(path.read_bytes())):
-            if not isinstance(suite, ast.ClassDef):
-                continue
-            bases = [base.id for base in suite.bases if isinstance(base, ast.Name) and base.id in kinds]
-            if not bases:
-                continue
-            kinds[suite.name] = kinds[bases[0]]
-            if not suite.name.startswith("Test"):
-                continue
-            found |= {
-                (kinds[suite.name], ast.literal_eval(line.value))
-                for line in suite.body
-                if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) in {"name", "scheme"}
-            }
-    return found
+GATED = {
+    "the module, by a variable": """
+import os, pytest
+pytestmark = pytest.mark.skipif("MODELMILL_TEST_GEMMA" not in os.environ, reason="not set")
+class TestIt(SourceSuite):
+    name = "it"
+""",
+    "the module, before its tests": """
+import os, pytest
+if "MODELMILL_TEST_GEMMA" not in os.environ:
+    pytest.skip("not set", allow_module_level=True)
+class TestIt(SourceSuite):
+    name = "it"
+""",
+    "the class, by a mark with a name": """
+SLOW = pytest.mark.skipif(not os.environ.get("MODELMILL_TEST_SLOW"), reason="not set")
+@SLOW
+class TestIt(SourceSuite):
+    name = "it"
+""",
+    "the class that it inherits from": """
+class Slow(SourceSuite):
+    pytestmark = pytest.mark.skip
+class TestIt(Slow):
+    name = "it"
+""",
+    "nothing that pytest would collect": """
+class It(SourceSuite):
+    name = "it"
+""",
+}
+COUNTED = {
+    "it": "class TestIt(SourceSuite):\n    name = 'it'\n",
+    "one that inherits": "class Base(SourceSuite):\n    pass\nclass TestIt(Base):\n    name = 'it'\n",
+    "what every run sets": (
+        "pytestmark = pytest.mark.skipif('MODELMILL_TEST_TOOLCHAINS' not in os.environ, reason='not set')\n"
+        "class TestIt(SourceSuite):\n    name = 'it'\n"
+    ),
+    "a program that is looked for": (
+        "@pytest.mark.skipif(shutil.which('opensc') is None, reason='missing')\n"
+        "class TestIt(SourceSuite):\n    name = 'it'\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("case", GATED)
+def test_a_class_that_not_every_run_tries_tries_nothing(case: str) -> None:
+    assert set(tried_in(GATED[case])) == set()
+
+
+@pytest.mark.parametrize("case", COUNTED)
+def test_any_other_tries_its_record(case: str) -> None:
+    assert set(tried_in(COUNTED[case])) == {("sources", "it")}
 
 
 @pytest.mark.parametrize(("hook", "name"), BUILT_IN, ids=[f"{hook}-{name}" for hook, name in BUILT_IN])

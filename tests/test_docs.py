@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import pytest
 from huggingface_parts import GENERATION, TEMPLATE, make_adapter
+from kit_use import suites, tried
 from reference_pages import HOOKS, PAGES, signature_of
 
 from modelmill import cli, config, testing
@@ -89,11 +90,10 @@ def test_every_hook_is_documented_with_its_signature(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", HOOKS)
-def test_every_hook_is_used_by_a_test(name: str) -> None:
-    tests = [path for path in (ROOT / "tests").rglob("*.py") if path != Path(__file__)]
-    suites = list((ROOT / "core/modelmill/testing").glob("*.py"))
-    users = [path.name for path in tests + suites if re.search(rf"\b{name}\b", path.read_text("utf-8"))]
-    assert users != []
+def test_every_hook_has_a_suite_in_the_kit_and_a_class_that_tries_it(name: str) -> None:
+    hook = name.removeprefix("modelmill_")
+    assert hook in suites().values()
+    assert hook in {found for found, _ in tried()}
 
 
 def test_every_suite_of_the_kit_is_documented() -> None:
