@@ -1,7 +1,8 @@
-"""The root build file, built as README says: real artifacts of the real model, which llama.cpp loads and runs."""
+"""The root build file, built as README says: real artifacts of the real model, which their runtimes load and run."""
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from gguf_parts import peer
 from reference import llama
 
 ROOT = Path(__file__).parent.parent
+MORE = {"laptop-onnx": "", "macbook-mlx": " --ignore-chat-template --max-tokens 2"}
+"""The targets of other runtimes, and what is added to the command on their card: a token takes MLX seconds on a CPU."""
 FILES = {"desktop-f16": "F16", "desktop-q8": "Q8_0", "macbook": "Q4_K_M", "raspberry-pi-5": "Q4_0"}
 BASE = """
 [target.lossless]
@@ -46,6 +49,17 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return first, build(root / "second", root / "data", "--jobs", "4", "lossless", *FILES)
 
 
+@pytest.fixture(scope="module")
+def others(releases: tuple[Path, Path]) -> Path:
+    """The targets of other runtimes, from the same build file and store."""
+    folder = releases[0].parents[2]
+    environment = {**os.environ, "MODELMILL_STORE": str(folder / "store"), "XDG_DATA_HOME": str(folder.parent / "data")}
+    command = [sys.executable, "-m", "modelmill", "build", "--locked", "--output", "others", *MORE]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder / "others" / "smollm2-135m-instruct" / "1.0.0"
+
+
 def file_of(release: Path, target: str) -> Path:
     (found,) = (release / target).glob("*.gguf")
     return found
@@ -62,6 +76,20 @@ def test_two_builds_are_byte_identical(releases: tuple[Path, Path]) -> None:
 @pytest.mark.parametrize("target", FILES)
 def test_llama_cpp_answers_in_sensible_english(releases: tuple[Path, Path], target: str) -> None:
     assert "Earth" in llama.answer(file_of(releases[0], target), "Name the planet that we live on.", tokens=24)
+
+
+@pytest.mark.parametrize("target", MORE)
+def test_other_runtimes_answer_from_the_artifact_as_it_lies(others: Path, target: str) -> None:
+    folder = others / target
+    assert {"artifact.json", "sbom.cdx.json", "model.sig"} <= {path.name for path in folder.iterdir()}
+    (command,) = re.findall("```sh\n(.*?)\n```", (folder / "README.md").read_text())
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": programs, "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        ["sh", "-c", command + MORE[target]], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Paris" in done.stdout
 
 
 @pytest.mark.parametrize("target", ["desktop-q8", "macbook", "raspberry-pi-5"])

@@ -18,11 +18,23 @@ license = "Apache-2.0"
 [source.base]
 uri = "path:model"
 
-[target.small]
+[defaults]
 source = "base"
 hardware = "x86-64-v3"
+
+[target.small]
 format = "gguf"
 scheme = "Q8_0"
+
+[target.laptop-onnx]
+format = "onnx"
+scheme = "int4"
+default = false
+
+[target.macbook-mlx]
+format = "mlx"
+scheme = "4bit"
+default = false
 
 [sign]
 mode = "none"
@@ -30,10 +42,14 @@ mode = "none"
 
 
 def modelmill(*arguments: str, cwd: Path) -> str:
-    program = Path(sys.executable).with_name("modelmill")
-    done = subprocess.run([program, *arguments], cwd=cwd, capture_output=True, text=True, check=False)
+    done = run(*arguments, cwd=cwd)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def run(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
+    program = Path(sys.executable).with_name("modelmill")
+    return subprocess.run([program, *arguments], cwd=cwd, capture_output=True, text=True, check=False)
 
 
 def test_every_plugin_that_the_wheel_brings_loads(tmp_path: Path) -> None:
@@ -66,3 +82,24 @@ def test_a_checkpoint_becomes_an_artifact(tmp_path: Path) -> None:
     assert manifest["scheme"] == "Q8_0"
     (model,) = artifact.glob("*.gguf")
     assert model.read_bytes()[:4] == b"GGUF"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "extras"),
+    [
+        (("plan", "laptop-onnx"), ["onnx"]),
+        (("plan", "macbook-mlx"), ["mlx"]),
+        (("build", "macbook-mlx"), ["mlx"]),
+        (("build", "--all"), ["onnx", "mlx"]),
+    ],
+)
+def test_the_extra_that_a_target_needs_is_named(tmp_path: Path, arguments: tuple[str, ...], extras: list[str]) -> None:
+    make_checkpoint(tmp_path / "model", "llama")
+    (tmp_path / "build.toml").write_text(BUILD)
+    done = run(*arguments, "--store", str(tmp_path / "store"), cwd=tmp_path)
+    assert done.returncode == 2
+    told = [line for line in done.stderr.splitlines() if line.startswith("modelmill: ")]
+    assert len(told) == len(extras)
+    for line, extra in zip(told, extras, strict=True):
+        assert line.endswith(f" is not installed; run: pip install 'modelmill[{extra}]'")
+    assert not (tmp_path / "dist").exists()
