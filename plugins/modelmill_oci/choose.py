@@ -8,6 +8,12 @@ from modelmill_artifacts.release import Entry
 from modelmill_oci import platform
 
 _MIB = 1024 * 1024
+_UNNEEDED = ("none", "npu")
+"""Kinds of accelerators that an artifact runs without.
+
+What a runtime has no kernel for on an NPU it computes on the CPU, in the same memory: ONNX Runtime gives such nodes
+to its CPU provider, and llama.cpp's kernels are the CPU's. No file that is made here is compiled for an NPU.
+"""
 
 
 def by_name(entries: Sequence[Entry], target: str) -> tuple[Entry, str]:
@@ -32,9 +38,9 @@ def by_profile(entries: Sequence[Entry], profile: str) -> tuple[Entry, str]:
 def by_machine(entries: Sequence[Entry], machine: Mapping[str, Any]) -> tuple[Entry, str]:
     """The artifact that fits a machine best, given its fields as a profile has them.
 
-    It must fit: operating system, architecture, CPU features, accelerator, memory. Of those that do, the one
-    with an accelerator wins, then the one that uses most CPU features, then the largest, then the first by
-    name. Raises RemoteError that says of each why it does not fit.
+    It must fit: operating system, architecture, CPU features, accelerator (unless that is an NPU), memory. Of those
+    that do, the one with an accelerator wins, then the one that uses most CPU features, then the largest, then the
+    first by name. Raises RemoteError that says of each why it does not fit.
     """
     reasons = {entry.target: unfit(entry, machine) for entry in entries}
     fitting = [entry for entry in entries if not reasons[entry.target]]
@@ -61,12 +67,14 @@ def unfit(entry: Entry, machine: Mapping[str, Any]) -> str:
     if missing := platform.features_of(requires) - platform.features_of(machine):
         return f"needs {', '.join(sorted(missing))}"
     kind = requires.get("accelerator.kind", "none")
-    if kind != "none" and kind != machine.get("accelerator.kind"):
+    if kind not in _UNNEEDED and kind != machine.get("accelerator.kind"):
         return f"needs {kind}"
     needed = (entry.bytes + _MIB - 1) // _MIB
-    total = machine.get("memory.total_mib")
+    on_card = kind not in _UNNEEDED and requires.get("accelerator.memory_mib") and machine.get("accelerator.memory_mib")
+    place, field = ("card's memory", "accelerator.memory_mib") if on_card else ("memory", "memory.total_mib")
+    total = machine.get(field)
     if isinstance(total, int) and needed > total:
-        return f"has {needed} MiB, more than the memory of {total} MiB"
+        return f"has {needed} MiB, more than the {place} of {total} MiB"
     return ""
 
 
@@ -82,7 +90,7 @@ def describe(machine: Mapping[str, Any]) -> str:
 
 def _rank(entry: Entry) -> tuple[bool, int, int, str]:
     requires = entry.hardware.requires if entry.hardware else {}
-    accelerated = requires.get("accelerator.kind", "none") != "none"
+    accelerated = requires.get("accelerator.kind", "none") not in _UNNEEDED
     return not accelerated, -len(platform.features_of(requires)), -entry.bytes, entry.target
 
 

@@ -1,0 +1,71 @@
+"""Which artifact of a release fits a machine, told by the fields of profiles alone."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from modelmill import RemoteError
+from modelmill.hardware import load_profile
+from modelmill_artifacts.manifest import HardwareProfile
+from modelmill_artifacts.release import Entry
+from modelmill_oci.choose import by_machine, unfit
+from modelmill_targets import modelmill_hardware
+
+TEXTS = {profile.name: profile.toml for profile in modelmill_hardware()}
+ARM_BOARD = 'inherits = ["raspberry-pi-5"]\ndescription = "a board with an NPU"\naccelerator.kind = "npu"\n'
+GIB = 1024**3
+
+
+def fields(name: str) -> Mapping[str, Any]:
+    return load_profile(name, {**TEXTS, "npu-board": ARM_BOARD}).fields
+
+
+def entry(profile: str, size: int = GIB) -> Entry:
+    return Entry(
+        target=profile,
+        path=profile,
+        sha256="a" * 64,
+        size=100,
+        format="gguf",
+        scheme="Q4_0",
+        hardware=HardwareProfile(profile=profile, requires=fields(profile)),
+        bytes=size,
+    )
+
+
+def machine(profile: str, **accelerator: Any) -> dict[str, Any]:
+    """A machine that is what a profile says, save for its accelerator."""
+    said = {key: value for key, value in fields(profile).items() if key.startswith(("os.", "cpu.", "memory."))}
+    return {**said, **{f"accelerator.{key}": value for key, value in accelerator.items()}}
+
+
+@pytest.mark.parametrize("profile", ["snapdragon-x-elite", "npu-board"])
+def test_an_npu_is_not_needed(profile: str) -> None:
+    assert unfit(entry(profile), machine(profile)) == ""
+
+
+def test_an_npu_makes_no_artifact_the_better_one() -> None:
+    larger = entry("raspberry-pi-5", 2 * GIB)
+    assert by_machine([entry("npu-board"), larger], machine("raspberry-pi-5"))[0] == larger
+
+
+def test_another_accelerator_is_needed() -> None:
+    assert unfit(entry("nvidia-l4"), machine("x86-64-v3")) == "needs cuda"
+    with pytest.raises(RemoteError, match="nvidia-l4: needs cuda"):
+        by_machine([entry("nvidia-l4")], machine("x86-64-v3"))
+
+
+@pytest.mark.parametrize(
+    ("size", "card", "host", "reason"),
+    [
+        (20 * GIB, 23034, 8192, ""),
+        (24 * GIB, 23034, 131072, "has 24576 MiB, more than the card's memory of 23034 MiB"),
+        (24 * GIB, 0, 8192, "has 24576 MiB, more than the memory of 8192 MiB"),
+        (24 * GIB, None, 131072, ""),
+    ],
+)
+def test_what_lies_on_a_card_is_measured_by_it(size: int, card: int | None, host: int, reason: str) -> None:
+    known = {} if card is None else {"memory_mib": card}
+    here = {**machine("nvidia-l4", kind="cuda", **known), "memory.total_mib": host}
+    assert unfit(entry("nvidia-l4", size), here) == reason
