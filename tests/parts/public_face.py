@@ -28,7 +28,8 @@ listed here may change at any time. [Plugin hooks and records](plugin-hooks.md) 
   modelmill that brought them, such as `modelmill>=0.2`.
 * What will go is deprecated for at least one minor version before. A build then warns of it, with the name of the
   plugin's distribution and what to write instead; a name that a step alone uses is warned of in the step's log.
-* A test compares this page with the code, so that nothing of it changes unseen.
+* A test compares this page with the code, so that nothing of it changes unseen, and another the code with the last
+  release, so that nothing goes unannounced.
 
 {deprecated}
 ## Hooks
