@@ -30,19 +30,28 @@ _CARD = re.compile(r"(.+), (\d+|\[N/A\]), (\d+\.\d+)")
 def detect() -> dict[str, Any]:
     """System, architecture, processor, memory, accelerator; what cannot be known is left out."""
     machine = platform.machine().lower()
+    if platform.system() == "Darwin" and machine == "arm64":
+        return _with_memory({"os.family": "macos", "os.arch": "arm64", **_processor(), **apple(_sysctl())})
     found: dict[str, Any] = {
         "os.family": _FAMILIES.get(platform.system(), platform.system().lower()),
         "os.arch": _ARCHITECTURES.get(machine, machine),
         "cpu.features": features(),
         **_processor(),
     }
-    total = _memory()
-    if total is not None:
-        found["memory.total_mib"] = total
-    if found["os.family"] == "macos" and found["os.arch"] == "arm64":
-        found["accelerator.kind"] = "metal"
-    elif (card := _nvidia()) or Path("/proc/driver/nvidia/version").exists():
+    if (card := _nvidia()) or Path("/proc/driver/nvidia/version").exists():
         found |= {"accelerator.kind": "cuda", **card}
+    return _with_memory(found)
+
+
+def apple(told: str) -> dict[str, Any]:
+    """What sysctl tells of an Apple chip: its name, the cores for heavy work, and its features in Linux's words."""
+    said = dict(line.split(": ", 1) for line in told.splitlines() if ": " in line)
+    has = [feature for name, features in _APPLE_FEATURES.items() if said.get(name) == "1" for feature in features]
+    found: dict[str, Any] = {"accelerator.kind": "metal", "cpu.features": sorted(has)}
+    if name := said.get(_APPLE_NAME):
+        found["accelerator.name"] = name
+    if said.get(_APPLE_CORES, "").isdigit():
+        found["cpu.cores"] = int(said[_APPLE_CORES])
     return found
 
 
@@ -70,8 +79,6 @@ def features(cpuinfo: Path = Path("/proc/cpuinfo")) -> list[str]:
         lines = cpuinfo.read_text(errors="replace").splitlines()
         cores = [set(line.partition(":")[2].split()) for line in lines if line.startswith(("flags", "Features"))]
         return sorted(set.intersection(*cores)) if cores else []
-    if platform.system() == "Darwin":
-        return _apple_features()
     return []
 
 
@@ -87,6 +94,11 @@ def _processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, Any]:
     if caches and caches[-1] is not None and caches[-1].endswith("K"):
         found["cpu.llc_kib"] = int(caches[-1][:-1])
     return found
+
+
+def _with_memory(found: dict[str, Any]) -> dict[str, Any]:
+    total = _memory()
+    return found if total is None else {**found, "memory.total_mib": total}
 
 
 def _memory() -> int | None:
@@ -126,17 +138,20 @@ def _text(path: Path) -> str | None:
         return None
 
 
-_APPLE = {
-    "hw.optional.arm.FEAT_DotProd": "asimddp",
-    "hw.optional.arm.FEAT_FP16": "asimdhp",
-    "hw.optional.arm.FEAT_BF16": "bf16",
-    "hw.optional.arm.FEAT_I8MM": "i8mm",
-    "hw.optional.AdvSIMD": "asimd",
+_APPLE_NAME = "machdep.cpu.brand_string"
+_APPLE_CORES = "hw.perflevel0.physicalcpu"
+_APPLE_FEATURES = {
+    "hw.optional.AdvSIMD": ("asimd",),
+    "hw.optional.arm.FEAT_DotProd": ("asimddp",),
+    "hw.optional.arm.FEAT_FP16": ("asimdhp", "fphp"),
+    "hw.optional.arm.FEAT_BF16": ("bf16",),
+    "hw.optional.arm.FEAT_I8MM": ("i8mm",),
+    "hw.optional.arm.FEAT_SME": ("sme",),
+    "hw.optional.arm.FEAT_SME2": ("sme2",),
 }
+"""Names that sysctl has for what a profile speaks of; those that a chip or a system does not know are not told."""
 
 
-def _apple_features() -> list[str]:
-    done = subprocess.run(["/usr/sbin/sysctl", *_APPLE], capture_output=True, text=True, check=False)
-    said = dict(line.split(": ", 1) for line in done.stdout.splitlines() if ": " in line)
-    found = [feature for name, feature in _APPLE.items() if said.get(name) == "1"]
-    return sorted([*found, "fphp"] if "asimdhp" in found else found)
+def _sysctl() -> str:
+    names = (_APPLE_NAME, _APPLE_CORES, *_APPLE_FEATURES)
+    return subprocess.run(["/usr/sbin/sysctl", *names], capture_output=True, text=True, check=False).stdout

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from modelmill import Facts, Hardware
+from modelmill import Facts, Hardware, registry
 from modelmill.fit import fit
 from modelmill.hardware import load_profile
-from modelmill.machine import detect
+from modelmill.machine import apple, detect
 from modelmill.profile import matching, profile_toml
+from modelmill.starter import Wish, starter
 from modelmill_targets import modelmill_hardware
 
 from .conftest import Mill
@@ -47,8 +48,7 @@ def accelerator(machine: dict[str, Any]) -> dict[str, Any]:
 
 
 def profile(machine: dict[str, Any]) -> dict[str, Any]:
-    text = profile_toml(machine, matching(machine, TEXTS))
-    return dict(load_profile("here", {**TEXTS, "here": text}).fields)
+    return dict(load_profile("here", {**TEXTS, "here": profile_toml(machine, TEXTS)}).fields)
 
 
 @pytest.mark.parametrize(
@@ -120,3 +120,66 @@ def test_a_card_of_unknown_memory_has_no_budget() -> None:
     found = profile({**SERVER, "accelerator.kind": "cuda"})
     assert "memory.budget_mib" not in found
     assert "nvidia-smi" in found["evidence.memory"]
+
+
+# What sysctl prints of the names that it knows, which on an M1 is not FEAT_SME; the others are on stderr.
+M1 = """\
+machdep.cpu.brand_string: Apple M1
+hw.perflevel0.physicalcpu: 4
+hw.optional.AdvSIMD: 1
+hw.optional.arm.FEAT_DotProd: 1
+hw.optional.arm.FEAT_FP16: 1
+hw.optional.arm.FEAT_BF16: 0
+hw.optional.arm.FEAT_I8MM: 0
+"""
+M2 = M1.replace("M1", "M2").replace(": 0", ": 1")
+M4 = M2.replace("M2", "M4") + "hw.optional.arm.FEAT_SME: 1\nhw.optional.arm.FEAT_SME2: 1\n"
+
+
+def mac(told: str, gib: int) -> dict[str, Any]:
+    return {"os.family": "macos", "os.arch": "arm64", "memory.total_mib": gib * 1024, **apple(told)}
+
+
+def test_an_apple_chip_is_what_sysctl_tells() -> None:
+    assert apple(M2) == {
+        "accelerator.kind": "metal",
+        "accelerator.name": "Apple M2",
+        "cpu.cores": 4,
+        "cpu.features": ["asimd", "asimddp", "asimdhp", "bf16", "fphp", "i8mm"],
+    }
+    assert apple("") == {"accelerator.kind": "metal", "cpu.features": []}
+
+
+@pytest.mark.parametrize(
+    ("told", "gib", "here"),
+    [
+        (M1, 8, ("apple-m1",)),
+        (M1, 64, ("apple-m1",)),
+        (M2, 8, ("apple-m2",)),
+        (M2.replace("M2", "M3 Pro"), 18, ("apple-m2",)),
+        (M4, 16, ("apple-m4",)),
+        (M4, 8, ("apple-m2",)),
+        (M1, 4, ()),
+        ("", 64, ()),
+    ],
+)
+def test_a_mac_runs_what_is_built_for_macs_of_less_features_and_memory(
+    told: str, gib: int, here: tuple[str, ...]
+) -> None:
+    assert matching(mac(told, gib), TEXTS) == here
+
+
+def test_a_first_build_file_on_a_mac_is_for_its_own_chip(tmp_path: Path) -> None:
+    wish = Wish(model="hf://OWNER/NAME", format="gguf")
+    for told, name in ((M2, "apple-m2"), (M4, "apple-m4")):
+        assert f'hardware = "{name}"' in starter(wish, tmp_path / "build.toml", registry.load(), mac(told, 16))
+
+
+def test_a_macs_profile_inherits_from_that_of_its_own_chip_alone() -> None:
+    own = profile(mac(M2, 24))
+    assert (own["cpu.microarchitecture"], own["memory.bandwidth_gbps"]) == ("m2", 102.4)
+    assert (own["memory.total_mib"], own["memory.budget_mib"]) == (24576, 16384)
+    assert own["runtime.mlx.fast"] == load_profile("apple-m2", TEXTS).fields["runtime.mlx.fast"]
+    other = profile(mac(M2.replace("M2", "M2 Max"), 64))
+    assert other["accelerator.name"] == "Apple M2 Max"
+    assert not {"memory.bandwidth_gbps", "cpu.microarchitecture", "runtime.mlx.fast"} & set(other)

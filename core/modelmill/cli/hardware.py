@@ -77,7 +77,7 @@ def detect(output: Path | None, *, as_json: bool) -> None:
     texts = offered(load())
     machine = detect_machine()
     parents = matching(machine, texts)
-    text = profile_toml(machine, parents)
+    text = profile_toml(machine, texts)
     name = output.stem if output is not None else "detected"
     fields = load_profile(name, {**texts, name: text}).fields  # what is written can be read
     if output is not None:
