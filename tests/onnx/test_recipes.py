@@ -1,0 +1,97 @@
+"""Mixed precision by recipe: every matrix has the bits that the rules give it, and the graph computes with them."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+from onnx_parts.folders import build, logits, quantize
+
+from modelmill.recipe import parse_toml
+from modelmill.testing.checkpoints import make_checkpoint
+from modelmill_onnx.offers import FORMAT
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # torch's, transformers' and onnxruntime's own
+IDS = list(range(5, 45))
+RECIPE = parse_toml("""
+    [[keep]]
+    roles = ["attention_qkv"]
+    tensors = ['attn\\.o_proj']
+    when = { last = 1 }
+
+    [[rules]]
+    roles = ["lm_head"]
+    type = "int8"
+
+    [[rules]]
+    roles = ["ffn_down", "attention_output"]
+    when = { first = 1 }
+    type = "int8"
+""")
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["tied", "untied"])
+def built(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    folder = tmp_path_factory.mktemp("recipes")
+    config = {"tie_word_embeddings": request.param}
+    return build(make_checkpoint(folder / "source", "llama", config=config), folder / "onnx")
+
+
+def graph(folder: Path) -> onnx.ModelProto:
+    return onnx.load(str(folder / "model.onnx"))
+
+
+def bits(folder: Path) -> dict[str, int]:
+    """Bits of every quantized matrix and table, by name."""
+    found = {}
+    for node in graph(folder).graph.node:
+        if node.op_type in ("MatMulNBits", "GatherBlockQuantized"):
+            number = next(item.i for item in node.attribute if item.name == "bits")
+            at = 1 if node.op_type == "MatMulNBits" else 0
+            found[node.input[at].removesuffix("_table").removesuffix(f"_Q{number}")] = number
+    return found
+
+
+def widened(source: Path, made: Path, out: Path) -> Path:
+    """The source's graph with the values in it that the quantized folder stands for."""
+    assert FORMAT.tensors is not None
+    values = {data.tensor.name: data.values() for data in FORMAT.tensors(made)}
+    model = graph(source)
+    for tensor in model.graph.initializer:
+        if len(tensor.dims) == 2 and "_cache" not in tensor.name:
+            value = values[tensor.name][tuple(slice(size) for size in tensor.dims)]
+            tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(value), tensor.name))
+    shutil.copytree(source, out)
+    onnx.save(model, str(out / "model.onnx"))
+    return out
+
+
+def test_every_matrix_has_the_bits_of_its_rule(tmp_path: Path, built: Path) -> None:
+    made = quantize(built, tmp_path / "made", recipe=RECIPE, accuracy_level=1)
+    FORMAT.validate(made)
+    assert FORMAT.facts(made).scheme == "int4"
+    found = bits(made)
+    tied = not any("embed_tokens" in tensor.name for tensor in graph(built).graph.initializer)
+    eight = [f"model.layers.0.{name}.MatMul.weight" for name in ("attn.o_proj", "mlp.down_proj")]
+    assert sorted(name for name, number in found.items() if number == 8) == ["lm_head.MatMul.weight", *eight]
+    assert set(found.values()) == {4, 8}
+    assert ("model.embed_tokens.weight" in found) is not tied
+    multiplied = [node.input[1] for node in graph(made).graph.node if node.op_type == "MatMul"]
+    kept = [f"model.layers.1.attn.{name}.MatMul.weight" for name in ("qkv_proj", "o_proj")]
+    assert multiplied == kept
+    assert not any("layers.1.attn" in name for name in found)
+
+
+def test_the_logits_are_those_of_the_mixed_values(tmp_path: Path, built: Path) -> None:
+    wanted: Any = logits(built, IDS)
+    errors = {}
+    for name, recipe in (("plain", None), ("mixed", RECIPE)):
+        made = quantize(built, tmp_path / name, recipe=recipe, accuracy_level=1)
+        found = logits(made, IDS)
+        same = logits(widened(built, made, tmp_path / f"{name}-widened"), IDS)
+        assert np.abs(found - same).max() < 1e-5 * np.abs(same).max()
+        errors[name] = np.abs(found - wanted).mean()
+    assert 0 < errors["mixed"] < 0.85 * errors["plain"]
