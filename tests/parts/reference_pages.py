@@ -60,7 +60,7 @@ name of a TOML file, or the table itself.
 # Options of packagers
 
 Those of the forms that `modelmill package` makes stand in `[image]`, those of `modelmill deploy` in `[deploy]`;
-[registries, images and deployments](../publishing.md) explains them.
+[registries, images and deployments](registries-and-images.md) explains them.
 
 {packagers}
 # Options of remotes
