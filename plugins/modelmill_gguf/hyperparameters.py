@@ -7,6 +7,7 @@ from typing import Any
 from modelmill import ConvertError
 
 _MOST = 2**31 - 1
+_LARGEST = 3.4e38  # of single precision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,12 @@ class Hyperparameters:
     local_rope_base: float | None
     tied: bool
     config: Mapping[str, Any]
+
+    @property
+    def original_context(self) -> int:
+        """The context before it was stretched; transformers prefers the model's own key to that beside the factors."""
+        key = "original_max_position_embeddings"
+        return count({key: self.context, **self.rope, **self.config}, key)
 
     def dimension(self, name: str) -> int:
         """The size that a table names."""
@@ -104,6 +111,6 @@ def _real(config: Mapping[str, Any], key: str) -> float:
 
 def number(value: Any, key: str) -> float:
     """A real number of the configuration. Raises ConvertError for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _LARGEST:
         raise ConvertError(f"config.json: {key} must be a number, and is {value!r}.")
     return float(value)

@@ -2,10 +2,15 @@ from pathlib import Path
 
 import pytest
 from gguf_conversions import (
+    BEYOND_ROPE,
+    FLAT_ROPE,
     LINEAR_ROPE,
     LLAMA3_ROPE,
+    LONG_FACTORS,
     LONG_ROPE,
+    NESTED_ROPE,
     PHI_4,
+    TOLD_YARN,
     YARN_ROPE,
     Case,
     comparable_fields,
@@ -47,6 +52,23 @@ CASES = (
     Case(architecture="llama", label="three", config=LLAMA3_ROPE, tokenizer="llama-3"),
     Case(architecture="smollm3", label="deep", layers=4),
     Case(architecture="qwen3", shards=3),
+    Case(architecture="llama", label="yarn", config=YARN_ROPE),
+    Case(architecture="llama", label="flat", config=FLAT_ROPE),
+    Case(architecture="qwen2", label="told", config=TOLD_YARN),
+    Case(architecture="qwen2", label="short", config={"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}),
+    Case(architecture="qwen3", label="yarn", config=YARN_ROPE),
+    Case(architecture="smollm3", label="yarn", layers=4, config=YARN_ROPE),
+    Case(architecture="gemma3", label="linear", layers=6, config=LINEAR_ROPE),
+    Case(architecture="gemma3", label="nested", layers=6, config=NESTED_ROPE),
+    Case(architecture="phi3", label="beyond", config=BEYOND_ROPE),
+    Case(
+        architecture="phi3", label="yarn", config={**BEYOND_ROPE, "rope_scaling": {**LONG_FACTORS, "rope_type": "yarn"}}
+    ),
+    Case(
+        architecture="phi3",
+        label="beside",
+        config={**BEYOND_ROPE, "rope_scaling": {**LONG_FACTORS, "original_max_position_embeddings": 32}},
+    ),
 )
 
 ARCHITECTURES = ("llama", "mistral", "qwen2", "qwen3", "gemma3", "phi3", "smollm3")

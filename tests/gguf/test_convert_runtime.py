@@ -5,11 +5,30 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gguf_conversions import LINEAR_ROPE, LLAMA3_ROPE, LONG_ROPE, NASTY, PHI_4, TOPICS, YARN_ROPE, Case, convert
+from gguf_conversions import (
+    BEYOND_ROPE,
+    FLAT_ROPE,
+    LINEAR_ROPE,
+    LLAMA3_ROPE,
+    LONG_FACTORS,
+    LONG_ROPE,
+    NASTY,
+    NESTED_ROPE,
+    PHI_4,
+    TOLD_YARN,
+    TOPICS,
+    YARN,
+    YARN_ROPE,
+    Case,
+    convert,
+)
 
 from modelmill.checkpoint import read_tokenizer
 from reference import llama
 
+MSCALES = {"mscale": 1.0, "mscale_all_dim": 0.8}
+STATED_FACTOR = {**LONG_FACTORS, "factor": 8.0}
+STATED_ATTENTION = {**LONG_FACTORS, "attention_factor": 1.5}
 # Six layers give gemma3 one that attends to everything, four give smollm3 one without rope.
 CASES = (
     Case(architecture="llama", scheme="F32"),
@@ -26,6 +45,24 @@ CASES = (
     Case(architecture="phi3", label="four", scheme="F32", config=PHI_4, tokenizer="phi-4"),
     Case(architecture="llama", label="three", scheme="F32", config=LLAMA3_ROPE, tokenizer="llama-3"),
 )
+# What the rotary embedding is told, as far as llama.cpp computes it; test_counterparts.py has the rest.
+ROPES = (
+    Case(architecture="llama", label="flat", scheme="F32", config=FLAT_ROPE),
+    Case(architecture="llama", label="yarn", scheme="F32", config=YARN_ROPE),
+    Case(architecture="qwen2", label="told", scheme="F32", config=TOLD_YARN),
+    Case(
+        architecture="qwen2", label="louder", scheme="F32", config={"rope_scaling": {**YARN, "attention_factor": 1.4}}
+    ),
+    Case(architecture="qwen2", label="deepseek", scheme="F32", config={"rope_scaling": {**YARN, **MSCALES}}),
+    Case(architecture="qwen3", label="yarn", scheme="F32", config=YARN_ROPE),
+    Case(architecture="smollm3", label="yarn", scheme="F32", layers=4, config=YARN_ROPE),
+    Case(architecture="gemma3", label="linear", scheme="F32", layers=6, config=LINEAR_ROPE),
+    Case(architecture="gemma3", label="yarn", scheme="F32", layers=6, config=YARN_ROPE),
+    Case(architecture="gemma3", label="nested", scheme="F32", layers=6, config=NESTED_ROPE),
+    Case(architecture="phi3", label="beyond", scheme="F32", config=BEYOND_ROPE),
+    Case(architecture="phi3", label="factor", scheme="F32", config={**BEYOND_ROPE, "rope_scaling": STATED_FACTOR}),
+    Case(architecture="phi3", label="louder", scheme="F32", config={**BEYOND_ROPE, "rope_scaling": STATED_ATTENTION}),
+)
 # Each kind of vocabulary once; test_pretokenizers.py tries every pre-tokenizer.
 VOCABULARIES = [case for case in CASES if not case.label or case.tokenizer]
 MORE = [
@@ -34,7 +71,7 @@ MORE = [
 ]
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", CASES + ROPES, ids=lambda case: case.name)
 def test_llama_cpp_predicts_what_transformers_predicts(tmp_path: Path, case: Case) -> None:
     import torch
     from transformers import AutoModelForCausalLM

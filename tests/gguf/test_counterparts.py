@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gguf_conversions import convert, predicted
+from gguf_conversions import YARN, convert, predicted
 
 from modelmill import ConvertError, Job, Limits
 from modelmill.testing import Shape, make_checkpoint
@@ -14,6 +14,10 @@ SILU = ("llama", "mistral", "qwen2", "qwen3", "phi3", "smollm3")
 SLIDING, FULL = "sliding_attention", "full_attention"
 WINDOW = {"use_sliding_window": True, "sliding_window": 32, "max_window_layers": 1, "layer_types": None}
 SHORT = "sets a sliding window of 32 tokens, and llama.cpp's {} attends to all of them"
+
+
+def stretched(kind: str, **more: object) -> dict[str, Any]:
+    return {"rope_scaling": {"rope_type": kind, "factor": 4.0, "original_max_position_embeddings": 64, **more}}
 
 
 def foretell(folder: Path, architecture: str, config: dict[str, Any], shape: Shape | None = None) -> None:
@@ -38,6 +42,25 @@ def test_another_activation_is_refused(tmp_path: Path, architecture: str, asked:
         ("gemma3", {"layer_types": None, "sliding_window_pattern": 2}, "every sixth layer only"),
         ("gemma3", {"layer_types": None, "sliding_window_pattern": 0}, "sliding_window_pattern must be a positive"),
         ("gemma3", {"layer_types": [FULL, FULL]}, "every sixth layer only"),
+        (
+            "gemma3",
+            stretched("llama3"),
+            "'llama3' has no counterpart in llama.cpp's gemma3; default, linear, yarn have",
+        ),
+        ("gemma3", {"rope_parameters": {SLIDING: {**YARN, "rope_theta": 1e4}}}, "only in layers without a window"),
+        ("gemma3", stretched("yarn", attention_factor=1.4), "no attention factor of yarn but 1.1386"),
+        ("llama", stretched("dynamic"), "'dynamic' has no counterpart in llama.cpp's llama; .*llama3 have"),
+        ("llama", stretched("longrope"), "'longrope' has no counterpart"),
+        ("llama", stretched("yarn", beta_fast=16), "beta_fast = 16 of yarn, and llama.cpp computes with 32"),
+        ("qwen2", stretched("yarn", beta_slow=2.0), "beta_slow = 2 of yarn, and llama.cpp computes with 1"),
+        ("qwen2", stretched("yarn", truncate=False), "truncate = false of yarn"),
+        ("qwen2", stretched("yarn", beta_fast=1e300), "beta_fast must be a number"),
+        ("qwen3", stretched("llama3"), "'llama3' has no counterpart in llama.cpp's qwen3"),
+        ("smollm3", stretched("llama3"), "'llama3' has no counterpart in llama.cpp's smollm3"),
+        ("phi3", stretched("linear"), "'linear' has no counterpart in llama.cpp's phi3; default and longrope have"),
+        ("phi3", stretched("longrope"), "long_factor of rope_scaling must list 8 numbers"),
+        ("phi3", {"partial_rotary_factor": -0.5}, "partial_rotary_factor must be above 0 and at most 1"),
+        ("phi3", {"original_max_position_embeddings": -4}, "original_max_position_embeddings must be a positive"),
         ("qwen2", WINDOW, SHORT.format("qwen2")),
         ("qwen2", {**WINDOW, "layer_types": [FULL, SLIDING]}, SHORT.format("qwen2")),
         ("qwen3", WINDOW, SHORT.format("qwen3")),
@@ -67,6 +90,7 @@ def test_what_llama_cpp_computes_otherwise_is_refused(
         ("qwen2", {**WINDOW, "use_sliding_window": False}),
         ("qwen2", {**WINDOW, "max_window_layers": None}),
         ("qwen3", {**WINDOW, "sliding_window": 256}),
+        ("phi3", {"rope_scaling": {"rope_type": "default", "long_factor": [1.0]}}),
         ("smollm3", WINDOW),  # its fourth layer would use it, and there is none
     ],
 )

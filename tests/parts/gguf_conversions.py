@@ -49,7 +49,33 @@ LLAMA3_ROPE = {
     },
 }
 LINEAR_ROPE = {"rope_scaling": {"rope_type": "linear", "factor": 2.0}}
-YARN_ROPE = {"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}}
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}
+YARN_ROPE = {"rope_scaling": YARN}
+# All that yarn can be told, as llama.cpp computes it anyway; extrapolation_factor is llama.cpp's script's alone.
+TOLD_YARN = {
+    "rope_scaling": {
+        **YARN,
+        "attention_factor": 1.138629436,
+        "beta_fast": 32,
+        "beta_slow": 1,
+        "extrapolation_factor": 0.5,
+    }
+}
+# The layout that transformers writes since version 5: one table, or one for each kind of layer.
+FLAT_ROPE = {
+    "rope_theta": None,
+    "rope_scaling": None,
+    "rope_parameters": {"rope_theta": 500_000.0, **LLAMA3_ROPE["rope_scaling"]},  # type: ignore[dict-item]
+}
+NESTED_ROPE = {
+    "rope_theta": None,
+    "rope_scaling": None,
+    "rope_local_base_freq": None,
+    "rope_parameters": {
+        "full_attention": {"rope_theta": 500_000.0, "rope_type": "linear", "factor": 8.0},
+        "sliding_attention": {"rope_theta": 20_000.0, "rope_type": "default"},
+    },
+}
 # Phi-4-mini: three quarters of each head turn, and the output is the embedding.
 PHI_4 = {
     "original_max_position_embeddings": 1024,
@@ -62,15 +88,18 @@ PHI_4 = {
         "long_factor": [2.0, 2.1, 2.2, 2.3, 2.4, 2.5],
     },
 }
+LONG_FACTORS = {
+    "rope_type": "longrope",
+    "short_factor": [1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7],
+    "long_factor": [2.0, 2.1, 2.2, 2.3, 2.4, 2.5, 2.6, 2.7],
+}
 LONG_ROPE = {
     "original_max_position_embeddings": 1024,
     "max_position_embeddings": 4096,
-    "rope_scaling": {
-        "rope_type": "longrope",
-        "short_factor": [1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7],
-        "long_factor": [2.0, 2.1, 2.2, 2.3, 2.4, 2.5, 2.6, 2.7],
-    },
+    "rope_scaling": LONG_FACTORS,
 }
+# A context of 96 tokens is beyond what this one was trained for, so that the long factors turn it.
+BEYOND_ROPE = {**LONG_ROPE, "original_max_position_embeddings": 64, "max_position_embeddings": 256}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

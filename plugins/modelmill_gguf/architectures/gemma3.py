@@ -2,7 +2,7 @@
 
 from math import isclose
 
-from modelmill_gguf.architectures import common, refusals
+from modelmill_gguf.architectures import common, refusals, rope
 from modelmill_gguf.architectures.table import (
     EMBEDDINGS,
     Architecture,
@@ -27,9 +27,9 @@ def gemma3_fields(model: Hyperparameters) -> list[Field]:
     """The common metadata, the window, and the soft cap where there is one."""
     fields = [
         *common.sizes("gemma3", model),
-        *common.rope("gemma3", model),
+        *rope.fields("gemma3", model),
         *common.head_lengths("gemma3", model),
-        uint32("gemma3.attention.sliding_window", int(number(model.config["sliding_window"], "sliding_window"))),
+        uint32("gemma3.attention.sliding_window", count(model.config, "sliding_window")),
     ]
     if cap := model.config.get("final_logit_softcapping"):
         fields.append(float32("gemma3.final_logit_softcapping", number(cap, "final_logit_softcapping")))
@@ -52,7 +52,12 @@ def refuse(model: Hyperparameters) -> str | None:
             f"config.json says query_pre_attn_scalar = {scalar:g}, and llama.cpp's gemma3 scales the scores of such a "
             f"model by {computed}"
         )
-    return refusals.activation("gemma3", model, refusals.GELU_TANH, "hidden_activation")
+    local = (model.config.get("rope_parameters") or {}).get(refusals.SLIDING, {})
+    if local.get("rope_type", "default") != "default":
+        return "llama.cpp's gemma3 stretches the rotary embedding only in layers without a window"
+    return refusals.activation("gemma3", model, refusals.GELU_TANH, "hidden_activation") or rope.refuse(
+        "gemma3", model, "linear", "yarn", only_usual=True
+    )
 
 
 def _kinds(model: Hyperparameters, pattern: int) -> list[str]:

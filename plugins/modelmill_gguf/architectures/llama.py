@@ -2,7 +2,7 @@
 
 from math import pi
 
-from modelmill_gguf.architectures import common, refusals
+from modelmill_gguf.architectures import common, refusals, rope
 from modelmill_gguf.architectures.table import EMBEDDINGS, Architecture, Extra, attention, gated_mlp, norms
 from modelmill_gguf.fields import Field, uint32
 from modelmill_gguf.hyperparameters import Hyperparameters, number
@@ -15,7 +15,7 @@ def llama_fields(name: str, model: Hyperparameters) -> list[Field]:
     """The metadata of llama and of its variants."""
     return [
         *common.sizes(name, model),
-        *common.rope(name, model),
+        *rope.fields(name, model),
         uint32(f"{name}.vocab_size", model.vocabulary),
         uint32(f"{name}.rope.dimension_count", model.head),
     ]
@@ -32,7 +32,7 @@ def frequency_factors(model: Hyperparameters) -> tuple[Extra, ...]:
     factor = number(model.rope.get("factor", 8.0), "factor")
     low = number(model.rope.get("low_freq_factor", 1.0), "low_freq_factor")
     high = number(model.rope.get("high_freq_factor", 4.0), "high_freq_factor")
-    original = number(model.rope.get("original_max_position_embeddings", 8192), "original_max_position_embeddings")
+    original = model.original_context
     factors = []
     for at in range(0, model.head, 2):
         frequency = rounded(1.0 / rounded(model.rope_base ** rounded(at / model.head)))
@@ -48,10 +48,10 @@ def frequency_factors(model: Hyperparameters) -> tuple[Extra, ...]:
 
 
 def refuse(model: Hyperparameters) -> str | None:
-    """A mixture of experts, which comes under the same class names in some checkpoints, and another activation."""
+    """A mixture of experts, which some checkpoints call by the same name; another activation or rotary embedding."""
     if model.config.get("num_local_experts"):
         return "a mixture of experts is not supported"
-    return refusals.activation("llama", model, refusals.SILU)
+    return refusals.activation("llama", model, refusals.SILU) or rope.refuse("llama", model, "linear", "yarn", "llama3")
 
 
 def tell(model: Hyperparameters) -> str | None:

@@ -6,50 +6,52 @@ from modelmill import ConvertError
 from modelmill_gguf.architectures import common, refusals
 from modelmill_gguf.architectures.table import EMBEDDINGS, Architecture, Extra, layer, norms
 from modelmill_gguf.fields import Field, float32, uint32
-from modelmill_gguf.hyperparameters import Hyperparameters, number
+from modelmill_gguf.hyperparameters import Hyperparameters, count, number
+
+_STRETCHED = ("longrope", "su", "yarn")  # three names of one method
 
 
 def _rotated(model: Hyperparameters) -> int:
-    share = model.rope.get("partial_rotary_factor", model.config.get("partial_rotary_factor", 1.0))
-    return int(number(share, "partial_rotary_factor") * model.width) // model.heads
+    share = number(
+        model.rope.get("partial_rotary_factor", model.config.get("partial_rotary_factor", 1.0)), "partial_rotary_factor"
+    )
+    if not 0 < share <= 1:
+        raise ConvertError(f"config.json: partial_rotary_factor must be above 0 and at most 1, and is {share:g}.")
+    return int(share * model.width) // model.heads
 
 
-def _original_context(model: Hyperparameters) -> int:
-    found = model.rope.get("original_max_position_embeddings")
-    if found is None:
-        found = model.config.get("original_max_position_embeddings", model.context)
-    return int(number(found, "original_max_position_embeddings"))
+def _is_stretched(model: Hyperparameters) -> bool:
+    return model.rope.get("rope_type") in _STRETCHED
 
 
 def phi3_fields(model: Hyperparameters) -> list[Field]:
     """The common metadata; a window of zero tells llama.cpp that there is none."""
-    window = model.config.get("sliding_window") or 0
+    window = count(model.config, "sliding_window") if model.config.get("sliding_window") else 0
     fields = [
         *common.sizes("phi3", model),
-        uint32("phi3.rope.scaling.original_context_length", _original_context(model)),
+        uint32("phi3.rope.scaling.original_context_length", model.original_context),
         uint32("phi3.rope.dimension_count", _rotated(model)),
         float32("phi3.rope.freq_base", model.rope_base),
-        uint32("phi3.attention.sliding_window", int(number(window, "sliding_window"))),
+        uint32("phi3.attention.sliding_window", window),
     ]
-    if model.rope.get("long_factor"):
+    if _is_stretched(model):
         fields.append(float32("phi3.rope.scaling.attn_factor", _attention_factor(model)))
     return fields
 
 
 def _attention_factor(model: Hyperparameters) -> float:
-    """Source: Phi-3's `Phi3LongRoPEScaledRotaryEmbedding` and its yarn sibling."""
-    original = _original_context(model)
-    scale = model.context / original
-    if scale <= 1:
-        return 1.0
-    if model.rope.get("rope_type") == "yarn":
-        return 0.1 * log(scale) + 1.0
-    return sqrt(1 + log(scale) / log(original))
+    """Source: transformers' `_compute_longrope_parameters`."""
+    stated = model.rope.get("attention_factor")
+    if stated is not None:
+        return number(stated, "attention_factor")
+    original, factor = model.original_context, model.rope.get("factor")
+    scale = model.context / original if factor is None else number(factor, "factor of rope_scaling")
+    return 1.0 if scale <= 1 or original == 1 else sqrt(1 + log(scale) / log(original))
 
 
 def long_factors(model: Hyperparameters) -> tuple[Extra, ...]:
     """The factors of the rotary embedding below and above the original context."""
-    if not model.rope.get("long_factor"):
+    if not _is_stretched(model):
         return ()
     found = []
     for name in ("long", "short"):
@@ -63,9 +65,9 @@ def long_factors(model: Hyperparameters) -> tuple[Extra, ...]:
 
 def refuse(model: Hyperparameters) -> str | None:
     """Other stretchings of the rotary embedding than Phi-3's own, and another activation."""
-    kind = model.rope.get("rope_type")
-    if kind not in (None, "default", "longrope", "su", "yarn"):
-        return f"llama.cpp's phi3 has no rope scaling {kind!r}"
+    kind = model.rope.get("rope_type", "default")
+    if kind not in ("default", *_STRETCHED):
+        return f"the rope scaling {kind!r} has no counterpart in llama.cpp's phi3; default and longrope have"
     return refusals.activation("phi3", model, refusals.SILU)
 
 
@@ -81,7 +83,12 @@ PHI3 = Architecture(
         *layer("mlp.down_proj", "ffn_down", "width", "inner"),
     ),
     fields=phi3_fields,
-    defaults={"max_position_embeddings": 4096, "rms_norm_eps": 1e-5, "rope_theta": 10_000.0},
+    defaults={
+        "max_position_embeddings": 4096,
+        "original_max_position_embeddings": 4096,
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 10_000.0,
+    },
     extras=long_factors,
     refuse=refuse,
     tell=lambda model: refusals.told_window("phi3", model),

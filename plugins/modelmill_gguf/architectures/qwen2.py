@@ -1,14 +1,16 @@
 """qwen2: Qwen 1.5, 2 and 2.5 (dense)."""
 
-from modelmill_gguf.architectures import common, refusals
+from modelmill_gguf.architectures import common, refusals, rope
 from modelmill_gguf.architectures.table import EMBEDDINGS, Architecture, attention, gated_mlp, norms
 from modelmill_gguf.hyperparameters import Hyperparameters
 
 
 def refuse(model: Hyperparameters) -> str | None:
-    """Another activation, and a window that its upper layers use."""
-    return refusals.activation("qwen2", model, refusals.SILU) or refusals.window(
-        "qwen2", model, refusals.upper_layers(model)
+    """Another activation, a window that its upper layers use, and another rotary embedding."""
+    return (
+        refusals.activation("qwen2", model, refusals.SILU)
+        or refusals.window("qwen2", model, refusals.upper_layers(model))
+        or rope.refuse("qwen2", model, "linear", "yarn")
     )
 
 
@@ -18,7 +20,7 @@ QWEN2 = Architecture(
     rules=(*EMBEDDINGS, *norms(), *attention(), *gated_mlp()),
     fields=lambda model: [
         *common.sizes("qwen2", model),
-        *common.rope("qwen2", model),
+        *rope.fields("qwen2", model),
         *common.stated_head_lengths("qwen2", model),
     ],
     defaults={

@@ -1,14 +1,16 @@
 """qwen3: Qwen 3 (dense): norms on queries and keys, and a head size of its own."""
 
-from modelmill_gguf.architectures import common, refusals
+from modelmill_gguf.architectures import common, refusals, rope
 from modelmill_gguf.architectures.table import EMBEDDINGS, Architecture, attention, gated_mlp, layer, norms
 from modelmill_gguf.hyperparameters import Hyperparameters
 
 
 def refuse(model: Hyperparameters) -> str | None:
-    """Another activation, and a window that its upper layers use."""
-    return refusals.activation("qwen3", model, refusals.SILU) or refusals.window(
-        "qwen3", model, refusals.upper_layers(model)
+    """Another activation, a window that its upper layers use, and another rotary embedding."""
+    return (
+        refusals.activation("qwen3", model, refusals.SILU)
+        or refusals.window("qwen3", model, refusals.upper_layers(model))
+        or rope.refuse("qwen3", model, "linear", "yarn")
     )
 
 
@@ -25,7 +27,7 @@ QWEN3 = Architecture(
     ),
     fields=lambda model: [
         *common.sizes("qwen3", model),
-        *common.rope("qwen3", model),
+        *rope.fields("qwen3", model),
         *common.head_lengths("qwen3", model),
     ],
     defaults={

@@ -1,7 +1,7 @@
 """smollm3: Llama with every fourth layer without a rotary embedding."""
 
-from modelmill_gguf.architectures import common, refusals
-from modelmill_gguf.architectures.llama import DEFAULTS, frequency_factors, llama_fields
+from modelmill_gguf.architectures import common, refusals, rope
+from modelmill_gguf.architectures.llama import DEFAULTS, llama_fields
 from modelmill_gguf.architectures.table import EMBEDDINGS, Architecture, attention, gated_mlp, norms
 from modelmill_gguf.hyperparameters import Hyperparameters
 
@@ -9,7 +9,7 @@ _STEP = 4  # fixed in llama.cpp: hparams.n_no_rope_layer_step
 
 
 def refuse(model: Hyperparameters) -> str | None:
-    """llama.cpp knows one interval of layers without a rotary embedding, no window, and one activation."""
+    """llama.cpp knows one interval of layers without a rotary embedding, one activation, and no window."""
     listed = model.config.get("no_rope_layers")
     if listed is None:
         fits = model.config.get("no_rope_layer_interval", _STEP) == _STEP
@@ -18,7 +18,11 @@ def refuse(model: Hyperparameters) -> str | None:
     if not fits:
         return "llama.cpp leaves out the rotary embedding in every fourth layer only"
     sliding = [bool(model.config.get("use_sliding_window")) and (at + 1) % _STEP == 0 for at in range(model.layers)]
-    return refusals.activation("smollm3", model, refusals.SILU) or refusals.window("smollm3", model, sliding)
+    return (
+        refusals.activation("smollm3", model, refusals.SILU)
+        or refusals.window("smollm3", model, sliding)
+        or rope.refuse("smollm3", model, "linear", "yarn")
+    )
 
 
 SMOLLM3 = Architecture(
@@ -27,7 +31,6 @@ SMOLLM3 = Architecture(
     rules=(*EMBEDDINGS, *norms(), *attention(permuted=True), *gated_mlp()),
     fields=lambda model: [*llama_fields("smollm3", model), *common.stated_head_lengths("smollm3", model)],
     defaults={**DEFAULTS, "max_position_embeddings": 32_768, "rope_theta": 2_000_000.0},
-    extras=frequency_factors,
     refuse=refuse,
     tied_by_default=True,
     says_space_prefix=True,
