@@ -4,6 +4,7 @@ import pytest
 
 from modelmill import registry
 from modelmill.hardware import ancestors, load_profile
+from modelmill.machine import level
 from modelmill.suitability import suitability
 from modelmill_targets import modelmill_hardware
 
@@ -67,6 +68,12 @@ def test_no_scheme_is_fast_and_slow_at_once(name: str) -> None:
             runtime = key.removesuffix(".fast")
             others = [*fields.get(f"{runtime}.slow", []), *fields.get(f"{runtime}.impossible", [])]
             assert not set(fast) & set(others), key
+
+
+@pytest.mark.parametrize("name", [name for name in sorted(TEXTS) if name.startswith("x86-64-")])
+def test_a_class_of_several_makers_has_the_newest_generic_name_that_it_implements(name: str) -> None:
+    fields = load_profile(name, TEXTS).fields
+    assert fields["cpu.microarchitecture"] == level(fields)
 
 
 def test_heirs_add_features() -> None:
