@@ -114,15 +114,33 @@ def _temporary(folder: Path) -> Iterator[Path]:
     """A locked folder beside `folder`; those that a killed build left there are removed first."""
     for stale in folder.parent.glob(f"{_TEMPORARY}*"):
         _remove_if_unlocked(stale)
-    temporary = folder.with_name(f"{_TEMPORARY}{folder.name}-{uuid.uuid4().hex}")
-    temporary.mkdir()
-    descriptor = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    temporary, descriptor = _locked(folder)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         os.close(descriptor)
+
+
+def _locked(folder: Path) -> tuple[Path, int]:
+    """A new folder beside `folder`, and the descriptor that holds its lock.
+
+    Another build may take it for a killed one's before it is locked, and remove it: then the lock is on a folder
+    without a name, and we try again with a new one.
+    """
+    while True:
+        temporary = folder.with_name(f"{_TEMPORARY}{folder.name}-{uuid.uuid4().hex}")
+        temporary.mkdir()
+        descriptor = -1
+        try:
+            descriptor = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if temporary.stat().st_ino == os.fstat(descriptor).st_ino:
+                return temporary, descriptor
+        except FileNotFoundError:
+            pass
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def _remove_if_unlocked(folder: Path) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 from modelmill import environments
 from modelmill.environments import Kept
 from modelmill.memory import Use, Uses, keep_uses, memories, uses
-from modelmill.store import Store
+from modelmill.store import Examined, Store
+from modelmill.store.filesystem import left_behind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +58,19 @@ class Removed:
 
 
 def holdings(store: Store) -> Holdings:
-    """Look through a store. A record that cannot be read names nothing."""
-    blobs = {path.name: path.stat().st_size for path in (store.root / "blobs" / "sha256").iterdir()}
+    """Look through a store. A record that cannot be read names nothing, and what goes meanwhile is not there."""
+    blobs = {
+        path.name: size for path in (store.root / "blobs" / "sha256").iterdir() if (size := _size(path)) is not None
+    }
     results = {path.stem: _named(path) for path in (store.root / "steps").glob("*.json")}
     return Holdings(blobs=blobs, results=results, uses=tuple(uses(store)), environments=environments.kept(store))
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None
 
 
 def _named(record: Path) -> frozenset[str]:
@@ -146,6 +156,8 @@ def collect(store: Store, patience: float, keep_last: int | None = None, max_siz
         for name in gone.environments:
             environments.remove(store, name)
         _drop_listings(store)
+        for path in _left_behind(store):
+            path.unlink(missing_ok=True)
         store.sweep()
     return gone
 
@@ -162,10 +174,17 @@ def _drop_listings(store: Store) -> None:
             path.unlink(missing_ok=True)
 
 
-def damaged(store: Store, threads: int) -> Iterator[tuple[str, int, bool]]:
-    """Read every blob again: digest, size, and whether its bytes are not what its name says."""
-    paths = sorted((store.root / "blobs" / "sha256").iterdir())
+def _left_behind(store: Store) -> Iterator[Path]:
+    """What killed processes had begun to write: in the store's folder, and in those right below it."""
+    for folder in (store.root, *(path for path in store.root.iterdir() if path.is_dir())):
+        yield from left_behind(folder)
+    yield from (store.root / "uptodate").glob("*.json.*")
+
+
+def examined(store: Store, threads: int) -> Iterator[tuple[str, Examined]]:
+    """Read every blob again; one that goes meanwhile is passed over."""
+    names = sorted(path.name for path in (store.root / "blobs" / "sha256").iterdir())
     with ThreadPoolExecutor(threads) as pool:
-        for path, good in zip(paths, pool.map(store.verify, (path.name for path in paths)), strict=True):
-            if path.exists():
-                yield path.name, path.stat().st_size, not good
+        for name, found in zip(names, pool.map(store.examine, names), strict=True):
+            if found is not None:
+                yield name, found

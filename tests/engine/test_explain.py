@@ -8,6 +8,10 @@ from typing import Any
 import pytest
 from interpreters import install, make_interpreter
 
+from modelmill.explain import reasons
+from modelmill.memory import Memory
+from modelmill_artifacts import canonical
+
 from .conftest import BUILD, PLUGIN, Mill
 
 BENCH_PLUGIN = '''
@@ -261,6 +265,26 @@ def test_a_result_that_the_store_lost_is_the_reason(bench: Bench) -> None:
             path.write_bytes(data)
     assert found["lost"] == ["shout upper"]
     assert found["reasons"]["steps"] == []
+
+
+def test_what_a_tool_no_longer_says_of_itself_is_a_change() -> None:
+    def built(**tool: str) -> Memory:
+        package = {"module": "m", "distribution": "d", "version": "1", "digest": "0"}
+        parts = {
+            "record": {"kind": "converter", "name": "shout"},
+            "scheme": "upper",
+            "inputs": {"source": {"files": {}}, "inputs": {}},
+            "plugin": package,
+            "engine": package,
+            "tools": [{"name": "typewriter", "version": "3.1", **tool}],
+        }
+        key = canonical.sha256(parts)
+        return Memory(
+            file="f", project="p", target="t", key=key, titles={key: "shout"}, components={key: parts}, artifact={}
+        )
+
+    found = reasons(built(licence="MIT"), built(), lambda digest: {})  # noqa: ARG005
+    assert [str(change) for change in found.steps[0].changes] == ["tool typewriter's licence is gone (it was MIT)"]
 
 
 def test_what_was_never_built_is_said_to_be_so(mill: Mill) -> None:

@@ -54,6 +54,19 @@ def test_a_step_is_refused_with_what_its_control_group_has(mill: Mill, small_mem
     assert "needs about 190 MiB of memory at its peak, and steps may use 180 MiB here" in done.stderr
 
 
+def test_a_plan_warns_where_a_build_would_refuse_for_memory(mill: Mill) -> None:
+    mill.write(BUILD.replace('format = "loud"', 'format = "loud"\noptions = { memory = 9000000 }'))
+    refused = mill.run("build", "plain")
+    assert (refused.code, "needs about 9,000,000 MiB of memory at its peak" in refused.err) == (2, True)
+    sentence = refused.err.removeprefix("modelmill: ")
+    planned = mill.run("plan", "plain")
+    assert (planned.code, planned.err) == (0, f"modelmill: warning: {sentence}")
+    mill.write(BUILD)
+    assert mill.run("plan").err == ""
+    told = "needs about 30 MiB of memory at its peak, and steps may use 10 MiB here"
+    assert told in mill.run("build", "plain", "--dry-run", "--memory", "10M").err
+
+
 @pytest.mark.parametrize(("memory", "side_by_side"), [("40M", False), ("80M", True)])
 def test_steps_run_side_by_side_only_as_far_as_memory_goes(mill: Mill, memory: str, *, side_by_side: bool) -> None:
     mill.write(TWO)

@@ -10,7 +10,7 @@ from modelmill.cli import options, show
 from modelmill.cli.fetching import fetching
 from modelmill.cli.plan import plan_document, plan_text
 from modelmill.cli.progress import listener
-from modelmill.execute import Settings
+from modelmill.execute import Settings, machine, too_large
 from modelmill.make import Artifact, Made, fetch_inputs, make, outstanding
 from modelmill.prepare import prepare, store_folder
 from modelmill.store import Store
@@ -64,15 +64,17 @@ def command(
             fetch_inputs(prepared, keep_going=keep_going)
     for warning in prepared.plan.warnings:
         show.warn(warning)
+    settings = Settings(jobs=jobs or 0, memory=options.size(memory, "--memory"), timeout=timeout, keep_going=keep_going)
     if dry_run:
         todo = outstanding(prepared)
+        for warning in too_large(todo.steps.values(), settings.memory or machine.memory()):
+            show.warn(warning)
         store.index.save()
         if as_json:
             show.document(plan_document(prepared.plan, todo))
         else:
             click.echo(plan_text(prepared.plan, todo))
         return 0
-    settings = Settings(jobs=jobs or 0, memory=options.size(memory, "--memory"), timeout=timeout, keep_going=keep_going)
     folder = output or prepared.build.path.absolute().parent / "dist"
     with listener(quiet=as_json) as listen:
         made = make(prepared, folder, settings, listen, link=link)

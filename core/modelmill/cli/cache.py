@@ -1,5 +1,6 @@
 """`modelmill cache`: the store, looked at, checked, and made smaller."""
 
+import contextlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,8 @@ import click
 
 from modelmill.cli import options, show
 from modelmill.cli.hashing import hashing
-from modelmill.collect import Holdings, Removed, collect, damaged, holdings, unneeded
+from modelmill.collect import Holdings, Removed, collect, examined, holdings, unneeded
+from modelmill.errors import StoreError
 from modelmill.execute.machine import cores
 from modelmill.prepare import store_folder
 from modelmill.store import Store
@@ -29,6 +31,8 @@ def command() -> None:
 def stats(store_path: Path | None, as_json: bool) -> None:
     """Say what lies in the store, for whom, and what `gc` would free."""
     store = Store(store_folder(store_path), show.warn)
+    with contextlib.suppress(StoreError):  # on a read-only disk nothing is collected
+        store.share()
     held = holdings(store)
     free = unneeded(held)
     if as_json:
@@ -54,13 +58,12 @@ def verify(store_path: Path | None, as_json: bool) -> int:
     total = sum(holdings(store).blobs.values())
     count, bad = 0, []
     with hashing(quiet=as_json) as note:
-        for digest, size, wrong in damaged(store, cores()):
+        for digest, found in examined(store, cores()):
             count += 1
             if note is not None:
-                note(size, total)
-            if wrong:
+                note(found.status.st_size, total)
+            if not found.good and store.discard(digest, found.status):
                 bad.append(digest)
-                store.blob(digest).unlink(missing_ok=True)
     if as_json:
         show.document({"store": str(store.root), "files": count, "bytes": total, "damaged": bad})
     else:

@@ -2,7 +2,7 @@
 
 from modelmill.execute.events import Event, Failed, Finished, Progress, Started, Waiting
 from modelmill.execute.fuse import fuse
-from modelmill.execute.needs import Work, work
+from modelmill.execute.needs import Work, too_large, work
 from modelmill.execute.run import Outcome, Settings, execute
 
 __all__ = [
@@ -17,5 +17,6 @@ __all__ = [
     "Work",
     "execute",
     "fuse",
+    "too_large",
     "work",
 ]

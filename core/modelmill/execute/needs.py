@@ -1,6 +1,6 @@
 """Which steps of a plan have to run, given what the store holds."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from modelmill.plan import Plan, Step
@@ -34,3 +34,13 @@ def work(plan: Plan, wanted: tuple[str, ...], result: Callable[[str], Result | N
     for key in wanted:
         visit(key)
     return Work(steps={key: step for key, step in plan.steps.items() if key in missing}, results=found)
+
+
+def too_large(steps: Iterable[Step], memory: int) -> Iterator[str]:
+    """A sentence for each step that needs more memory, in bytes, than steps may use."""
+    for step in steps:
+        if step.estimate.peak_memory > memory:
+            yield (
+                f"{step.title} needs about {step.estimate.peak_memory / 2**20:,.0f} MiB of memory at its peak, and "
+                f"steps may use {memory / 2**20:,.0f} MiB here; run it on a larger machine, or say --memory"
+            )

@@ -12,7 +12,7 @@ from modelmill.execute import machine
 from modelmill.execute.child import Child
 from modelmill.execute.events import Event, Failed, Finished, Progress, Started, Waiting
 from modelmill.execute.jobs import interpreter, prepare, take
-from modelmill.execute.needs import Work
+from modelmill.execute.needs import Work, too_large
 from modelmill.lock import Resolver
 from modelmill.plan import Plan, Step
 from modelmill.store import Lock, Result, Store
@@ -94,12 +94,8 @@ class _Loop:
 
     def refuse_what_cannot_fit(self) -> None:
         """Refuse, before anything runs, a step that needs more memory than there is."""
-        for step in self.todo.values():
-            if step.estimate.peak_memory > self.memory:
-                raise PlanError(
-                    f"{step.title} needs about {step.estimate.peak_memory / 2**20:,.0f} MiB of memory at its peak, and "
-                    f"steps may use {self.memory / 2**20:,.0f} MiB here; run it on a larger machine, or say --memory"
-                )
+        for sentence in too_large(self.todo.values(), self.memory):
+            raise PlanError(sentence)
 
     def have_environments(self) -> None:
         """Make the tool environments that are missing before anything runs: what fails shall fail early."""

@@ -2,6 +2,6 @@
 
 from modelmill.store.index import StatIndex
 from modelmill.store.locks import Lock
-from modelmill.store.store import Result, Store, Workspace
+from modelmill.store.store import Examined, Result, Store, Workspace
 
-__all__ = ["Lock", "Result", "StatIndex", "Store", "Workspace"]
+__all__ = ["Examined", "Lock", "Result", "StatIndex", "Store", "Workspace"]

@@ -5,6 +5,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import re
 import shutil
 import sys
 import uuid
@@ -16,6 +17,7 @@ from modelmill.errors import StoreError
 _FICLONE = 0x40049409  # Linux ioctl: share the extents of another file (btrfs, xfs, bcachefs)
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}")
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """What the system says when a disk, or a user's share of it, has no room left."""
@@ -49,6 +51,13 @@ def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
             raise
         if durable:
             sync_folder(path.parent)
+
+
+def left_behind(folder: Path) -> Iterator[Path]:
+    """What `write_atomic` leaves in a folder when it is killed."""
+    for path in folder.glob(".*"):
+        if _TEMPORARY.fullmatch(path.name) and path.is_file():
+            yield path
 
 
 def sync_folder(folder: Path) -> None:
@@ -97,7 +106,7 @@ def link_or_symlink(source: Path, target: Path) -> None:
 
 
 def exchange(new: Path, old: Path) -> None:
-    """Put `new` in the place of `old` (a folder that may exist), and remove the old one.
+    """Put `new` in the place of `old` (a folder that may exist), and remove the old one, unless another process does.
 
     Atomic where the kernel can exchange two names (Linux); elsewhere there is an instant in which `old` is
     missing, never one in which it is mixed.
@@ -105,12 +114,12 @@ def exchange(new: Path, old: Path) -> None:
     if not old.exists():
         new.rename(old)
     elif _rename_exchange(new, old):
-        shutil.rmtree(new)
+        shutil.rmtree(new, ignore_errors=True)
     else:
         aside = old.with_name(f".{old.name}.{uuid.uuid4().hex}")
         old.rename(aside)
         new.rename(old)
-        shutil.rmtree(aside)
+        shutil.rmtree(aside, ignore_errors=True)
     sync_folder(old.parent)
 
 

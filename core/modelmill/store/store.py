@@ -15,9 +15,9 @@ from modelmill.decode import DecodeError, decode, encode
 from modelmill.errors import StoreError
 from modelmill.store.filesystem import link_or_symlink, sync_folder, write_atomic, writing
 from modelmill.store.index import StatIndex
-from modelmill.store.locks import Guard, Lock
+from modelmill.store.locks import Guard, Lock, held
 from modelmill.tree import OutFile
-from modelmill_artifacts.hashing import sha256_file
+from modelmill_artifacts.hashing import sha256_descriptor, sha256_file
 
 _BLOB_TIME_NS = 946_684_800_000_000_000
 """Every blob's mtime (2000-01-01): whoever writes to one by accident moves it, and stat alone shows it."""
@@ -32,6 +32,14 @@ class Result:
     key: str
     files: tuple[OutFile, ...]
     components: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """A blob as it was when it was read: its stat, and whether its bytes were what its name says."""
+
+    status: os.stat_result
+    good: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +80,7 @@ class Store:
             ) from error
         self.index = StatIndex(self.root / "index.json")
         self._guard = Guard(self.root / "gc.lock")
+        self._blobs = self.root / "blobs.lock"
 
     def share(self) -> None:
         """From now on, until this process ends, nothing is collected from the store under us."""
@@ -95,8 +104,21 @@ class Store:
         if status.st_size == size and status.st_mtime_ns == _BLOB_TIME_NS:
             return True
         self.warn(f"{path}: changed since it was stored, so it is thrown away and made again")
-        path.unlink(missing_ok=True)
+        self.discard(sha256, status)
         return False
+
+    def discard(self, sha256: str, seen: os.stat_result) -> bool:
+        """Remove a blob that was found damaged, and say so; not one that took its place since."""
+        path = self.blob(sha256)
+        with held(self._blobs):
+            try:
+                now = path.stat()
+            except FileNotFoundError:
+                return False
+            if (now.st_ino, now.st_ctime_ns) != (seen.st_ino, seen.st_ctime_ns):
+                return False
+            path.unlink()
+            return True
 
     def adopt(self, path: Path, sha256: str, size: int) -> None:
         """Move a finished file, already brought to disk, into the store under its digest."""
@@ -106,7 +128,8 @@ class Store:
                 return
             path.chmod(0o444)
             os.utime(path, ns=(_BLOB_TIME_NS, _BLOB_TIME_NS))
-            path.replace(self.blob(sha256))
+            with held(self._blobs):
+                path.replace(self.blob(sha256))
 
     def take_copy(self, path: Path, sha256: str, size: int) -> None:
         """Have a small file's bytes in the store too. StoreError if they are not what the digest says."""
@@ -218,6 +241,12 @@ class Store:
 
     def verify(self, sha256: str) -> bool:
         """Read a blob again and say whether it is what its name says."""
-        with contextlib.suppress(FileNotFoundError):
-            return sha256_file(self.blob(sha256)) == sha256
-        return False
+        found = self.examine(sha256)
+        return found is not None and found.good
+
+    def examine(self, sha256: str) -> Examined | None:
+        """Read a blob again; None where there is none."""
+        with contextlib.suppress(FileNotFoundError), self.blob(sha256).open("rb", buffering=0) as file:
+            status = os.fstat(file.fileno())
+            return Examined(status=status, good=sha256_descriptor(file.fileno()) == sha256)
+        return None
