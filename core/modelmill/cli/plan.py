@@ -8,7 +8,8 @@ import click
 from modelmill.cli import options, show
 from modelmill.cli.explain import why_document, why_text
 from modelmill.cli.fetching import fetching
-from modelmill.execute import Work
+from modelmill.execute import Work, too_large
+from modelmill.execute.machine import memory
 from modelmill.make import outstanding
 from modelmill.plan import Plan, Step
 from modelmill.prepare import prepare, store_folder
@@ -46,9 +47,9 @@ def command(
             told=show.quietly if as_json else show.tell,
             note=note,
         )
-    for warning in prepared.plan.warnings:
-        show.warn(warning)
     todo = outstanding(prepared)
+    for warning in (*prepared.plan.warnings, *too_large(todo.steps.values(), memory())):
+        show.warn(warning)
     found = why(prepared, todo) if with_why else ()
     store.index.save()
     if as_json:
