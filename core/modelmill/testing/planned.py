@@ -2,17 +2,22 @@
 
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from modelmill.decode import decode
 from modelmill.facts import decode_facts, encode_facts
 from modelmill.testing import plugins
-from modelmill.testing.suite import HEAVY
-from modelmill.types import Hardware, Outlook, Refusal
+from modelmill.testing.weight import heavy
+from modelmill.types import Hardware, Maker, Outlook, Refusal
 
 
 def plan_again(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Ask a record what it expects of a step, from JSON and back to it; and which heavy modules that took."""
+    """Ask a record what it expects of a step, from JSON and back to it; and which heavy packages that took.
+
+    It is asked for each of its schemes, for one may load what another does not.
+    """
+    before = set(sys.modules)
     maker = plugins.maker(table["module"], table["kind"], table["name"])
     outlook = Outlook(
         facts=decode_facts(table["facts"]),
@@ -21,9 +26,16 @@ def plan_again(table: Mapping[str, Any]) -> dict[str, Any]:
         inputs={name: decode_facts(facts) for name, facts in table["inputs"].items()},
         hardware=None if table["hardware"] is None else Hardware(fields=table["hardware"]),
     )
+    answers = {scheme: _answer(maker, replace(outlook, scheme=scheme)) for scheme in maker.schemes}
+    if isinstance(answers[table["scheme"]], str):
+        raise TypeError(f"refused from the facts as JSON, and not before: {answers[table['scheme']]}")
+    return {"answers": answers, "heavy": heavy(before, table["module"])}
+
+
+def _answer(maker: Maker[Any], outlook: Outlook[Any]) -> Any:
+    """What is expected of one scheme, as plain data; a refusal as its reason."""
     inferred = maker.infer(outlook)
     if isinstance(inferred, Refusal):
-        raise TypeError(f"refused from the facts as JSON, and not before: {inferred.reason}")
+        return inferred.reason
     estimate = maker.estimate(outlook, inferred)
-    answers = [encode_facts(inferred), estimate.bytes_out, estimate.peak_memory, estimate.seconds]
-    return {"answers": answers, "heavy": sorted(HEAVY.intersection(sys.modules))}
+    return [encode_facts(inferred), estimate.bytes_out, estimate.peak_memory, estimate.seconds]
