@@ -25,6 +25,14 @@ from modelmill_gguf.fields import value
 from modelmill_gguf.fused_record import FUSED, FusedOptions
 from modelmill_gguf.header import read_header
 
+# What a class assumes where config.json is silent; nothing of it follows from the tensors.
+SILENT = ("hidden_act", "max_position_embeddings", "rms_norm_eps", "rope_theta")
+SILENT_SMOLLM3 = ("no_rope_layers", "no_rope_layer_interval", "layer_types", "tie_word_embeddings")
+SILENT_PHI3 = ("original_max_position_embeddings", "partial_rotary_factor", "sliding_window", "tie_word_embeddings")
+SILENT_GEMMA3 = (
+    *("hidden_activation", "max_position_embeddings", "rms_norm_eps", "rope_theta", "rope_local_base_freq"),
+    *("head_dim", "layer_types", "query_pre_attn_scalar", "sliding_window", "tie_word_embeddings"),
+)
 CASES = (
     Case(architecture="llama"),
     Case(architecture="mistral"),
@@ -69,6 +77,13 @@ CASES = (
         label="beside",
         config={**BEYOND_ROPE, "rope_scaling": {**LONG_FACTORS, "original_max_position_embeddings": 32}},
     ),
+    Case(architecture="llama", label="silent", silent=(*SILENT, "head_dim", "rope_scaling")),
+    Case(architecture="mistral", label="silent", silent=(*SILENT, "head_dim", "sliding_window", "tie_word_embeddings")),
+    Case(architecture="qwen2", label="silent", silent=(*SILENT, "sliding_window", "max_window_layers")),
+    Case(architecture="qwen3", label="silent", head=128, silent=(*SILENT, "head_dim", "use_sliding_window")),
+    Case(architecture="smollm3", label="silent", layers=4, silent=(*SILENT, *SILENT_SMOLLM3)),
+    Case(architecture="gemma3", label="silent", layers=6, head=256, silent=SILENT_GEMMA3),
+    Case(architecture="phi3", label="silent", silent=(*SILENT, *SILENT_PHI3)),
 )
 
 ARCHITECTURES = ("llama", "mistral", "qwen2", "qwen3", "gemma3", "phi3", "smollm3")

@@ -104,14 +104,16 @@ BEYOND_ROPE = {**LONG_ROPE, "original_max_position_embeddings": 64, "max_positio
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A tiny checkpoint, and the scheme that it is converted to."""
+    """A tiny checkpoint, and the scheme that it is converted to; `silent` are keys that its config.json lacks."""
 
     architecture: str
     dtype: str = "BF16"
     scheme: str = "BF16"
     shards: int = 1
     layers: int = 2
+    head: int | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
+    silent: tuple[str, ...] = ()
     tokenizer: str | None = None
     label: str = ""
 
@@ -123,15 +125,20 @@ class Case:
 
     def make(self, folder: Path) -> Path:
         """Write the checkpoint."""
-        return make_checkpoint(
+        made = make_checkpoint(
             folder / self.name,
             self.architecture,
-            shape=Shape(layers=self.layers),
+            shape=Shape(layers=self.layers, head_width=self.head),
             dtype=self.dtype,
             shards=self.shards,
             config=self.config,
             tokenizer=self.tokenizer,
         )
+        config = json.loads((made / "config.json").read_text())
+        for key in self.silent:
+            del config[key]
+        (made / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True))
+        return made
 
 
 def outlook(source: Path, scheme: str | None, options: ConvertOptions) -> Outlook[ConvertOptions]:

@@ -2,14 +2,14 @@
 
 from modelmill import ConvertError
 from modelmill_gguf.architectures.gemma3 import GEMMA3
-from modelmill_gguf.architectures.llama import LLAMA
+from modelmill_gguf.architectures.llama import LLAMA, MISTRAL
 from modelmill_gguf.architectures.phi3 import PHI3
 from modelmill_gguf.architectures.qwen2 import QWEN2
 from modelmill_gguf.architectures.qwen3 import QWEN3
 from modelmill_gguf.architectures.smollm3 import SMOLLM3
 from modelmill_gguf.architectures.table import Architecture
 
-ARCHITECTURES = (LLAMA, SMOLLM3, QWEN2, QWEN3, GEMMA3, PHI3)
+ARCHITECTURES = (LLAMA, MISTRAL, SMOLLM3, QWEN2, QWEN3, GEMMA3, PHI3)
 
 _BY_CLASS = {name: architecture for architecture in ARCHITECTURES for name in architecture.classes}
 

@@ -1,5 +1,6 @@
-"""llama: Llama 2 and 3.x, SmolLM2, Mistral, and everything else with their class."""
+"""llama: Llama 2 and 3.x, SmolLM2, and everything else with their class; Mistral, which is the same in llama.cpp."""
 
+from dataclasses import replace
 from math import pi
 
 from modelmill_gguf.architectures import common, refusals, rope
@@ -54,20 +55,20 @@ def refuse(model: Hyperparameters) -> str | None:
     return refusals.activation("llama", model, refusals.SILU) or rope.refuse("llama", model, "linear", "yarn", "llama3")
 
 
-def tell(model: Hyperparameters) -> str | None:
-    """Mistral's window; Llama's class has none, whatever its configuration says."""
-    mistral = "MistralForCausalLM" in model.config.get("architectures", ())
-    return refusals.told_window("llama", model) if mistral else None
-
-
 LLAMA = Architecture(
     name="llama",
-    classes=("LlamaForCausalLM", "MistralForCausalLM"),
+    classes=("LlamaForCausalLM",),
     rules=(*EMBEDDINGS, *norms(), *attention(permuted=True), *gated_mlp()),
     fields=lambda model: [*llama_fields("llama", model), *common.head_lengths("llama", model)],
     defaults=DEFAULTS,
     extras=frequency_factors,
     refuse=refuse,
-    tell=tell,
     says_space_prefix=True,
+)
+
+MISTRAL = replace(
+    LLAMA,
+    classes=("MistralForCausalLM",),
+    defaults={**DEFAULTS, "max_position_embeddings": 131_072},
+    tell=lambda model: refusals.told_window("llama", model),
 )
