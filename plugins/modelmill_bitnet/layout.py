@@ -165,7 +165,10 @@ def _architecture(model: api.Hyperparameters, runtime: Runtime) -> str:
             f"config.json: {model.heads} heads of {model.head} are not the hidden size {model.width}, "
             f"which {runtime.name}'s BitNet takes them for"
         )
-    return runtime.architectures[activation]
+    name = runtime.architectures[activation]
+    if reason := api.refuse_rope(name, model, "linear"):
+        raise ConvertError(reason)
+    return name
 
 
 def _planned(there: dict[str, Tensor], model: api.Hyperparameters, form: Form, runtime: Runtime) -> tuple[Planned, ...]:

@@ -4,8 +4,9 @@ All of it runs without a model tool but `write`'s caller, who brings the bytes. 
 at any time.
 """
 
-from modelmill_gguf.architectures.common import rope as rope_fields
 from modelmill_gguf.architectures.common import sizes as size_fields
+from modelmill_gguf.architectures.rope import fields as rope_fields
+from modelmill_gguf.architectures.rope import refuse as refuse_rope
 from modelmill_gguf.architectures.table import Change
 from modelmill_gguf.details import gguf_details, tokenizer_details
 from modelmill_gguf.fields import Buffer, Field, float32, string, uint32, value
@@ -47,6 +48,7 @@ __all__ = [
     "predict_vocabulary",
     "read_header",
     "read_hyperparameters",
+    "refuse_rope",
     "rope_fields",
     "size_fields",
     "string",

@@ -43,6 +43,11 @@ def test_relu2_is_what_transformers_assumes(tmp_path: Path) -> None:
     refused(source, tmp_path, "hidden_act is 'relu2'")
 
 
+def test_a_rope_that_llama_cpp_does_not_stretch(tmp_path: Path) -> None:
+    source = master(tmp_path / "source", hidden_act="silu", rope_scaling={"rope_type": "dynamic", "factor": 2.0})
+    refused(source, tmp_path, "the rope scaling 'dynamic' has no counterpart in llama.cpp's bitnet")
+
+
 @pytest.mark.parametrize(
     ("entry", "sentence"),
     [
