@@ -32,6 +32,12 @@ class Grid:
         return -(-width // self.block_size)
 
 
+def report_padding(name: str, width: int, block_size: int) -> None:
+    """Say in the step's log where rows do not divide into whole blocks."""
+    if padded := -width % block_size:
+        print(f"{name}: its {width} values per row are padded by {padded} to whole blocks of {block_size}")  # noqa: T201
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packed:
     """One matrix as MatMulNBits takes it; `zero_points` is None on a symmetric grid."""

@@ -11,6 +11,8 @@ import torch
 
 from modelmill import ConvertError, Job
 from modelmill.checkpoint import open_checkpoint
+from modelmill_onnx.blocks import report_padding
+from modelmill_onnx.graph import read_graph
 from modelmill_onnx.layouts import add_foundry_local
 from modelmill_onnx.options import BuildInt4Options, BuildOptions
 
@@ -34,9 +36,18 @@ def run(job: Job[BuildOptions]) -> None:
             raise ConvertError(
                 f"the model builder cannot convert this checkpoint: {_sentence(error, source)}"
             ) from error
+    _report_padding(job)
     _plain_json(job)
     if job.options.layout == "foundry-local":
         _add_foundry_local(job)
+
+
+def _report_padding(job: Job[BuildOptions]) -> None:
+    """Name the matrices whose rows the builder padded."""
+    for operator in read_graph(job.out / "model.onnx").operators:
+        if operator.type == "MatMulNBits":
+            name = re.sub(r"_Q\d+$", "", operator.inputs[1])
+            report_padding(name, operator.integers["K"], operator.integers["block_size"])
 
 
 def _add_foundry_local(job: Job[BuildOptions]) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from modelmill import ConvertError, Facts
 from modelmill_onnx.graph import Graph, Weight, read_graph
+from modelmill_onnx.sizes import count_graphs
 from modelmill_onnx.tensors import stored_tensors
 
 SCHEMES: Final = ("fp32", "fp16", "int8", "int4", "int4-builder")
@@ -17,7 +18,6 @@ GENAI: Final = "genai_config.json"
 _JSON_LIMIT: Final = 128 * 1024**2
 _TOKENIZERS: Final = ("tokenizer.json", "tokenizer.model")
 _BY_DTYPE: Final = {"FLOAT": "fp32", "FLOAT16": "fp16"}
-_MATRIX: Final = 2
 _QUANTIZED: Final = ("MatMulNBits", "GatherBlockQuantized")
 
 
@@ -29,7 +29,6 @@ def detect(folder: Path) -> bool:
 def facts(folder: Path) -> Facts:
     """What is known of an ONNX model from its graph. ConvertError where that is not sound."""
     graphs = {path.name: read_graph(path) for path in _models(folder)}
-    weights = [weight for graph in graphs.values() for weight in graph.weights]
     sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.is_file()}
     scheme = _scheme(graphs)
     config = _genai_config(folder)
@@ -41,7 +40,7 @@ def facts(folder: Path) -> Facts:
         files=sizes,
         quantization=scheme if scheme and scheme.startswith("int") else None,
         details={
-            "onnx": _values(weights) | {"beside": sum(sizes.values()) - max(sizes.values())},
+            "onnx": count_graphs(graphs.values(), beside=sum(sizes.values()) - max(sizes.values())),
             "genai": config is not None,
         },
     )
@@ -57,13 +56,6 @@ def _architecture(folder: Path, genai: dict[str, Any] | None) -> str | None:
         model = genai.get("model", {})
         name = model.get("type") if isinstance(model, dict) else None
     return name if isinstance(name, str) else None
-
-
-def _values(weights: list[Weight]) -> dict[str, int]:
-    floats = [weight for weight in weights if weight.dtype in _BY_DTYPE]
-    sizes = [prod(weight.shape) for weight in floats if len(weight.shape) == _MATRIX]
-    rest = sum(prod(weight.shape) for weight in floats if len(weight.shape) != _MATRIX)
-    return {"matrices": sum(sizes), "tables": 0, "rest": rest, "largest": max(sizes, default=0)}
 
 
 def _models(folder: Path) -> list[Path]:

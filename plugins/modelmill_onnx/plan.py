@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 from math import prod
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from modelmill import ConvertError, Estimate, Facts, Outlook, Refusal
+from modelmill.recipe import RecipeError, Setting
 from modelmill_onnx.architectures import BUILDABLE, genai_type
-from modelmill_onnx.assignment import BITS, algorithm_for, recipe_for
+from modelmill_onnx.assignment import BITS, algorithm_for, assign_bits, recipe_for
 from modelmill_onnx.options import BuildInt4Options, BuildOptions, QuantizeOptions
+from modelmill_onnx.sizes import count, in_blocks
 
 _MIB: Final = 1024**2
 _TOKENIZERS: Final = ("tokenizer.json", "tokenizer.model")
@@ -91,7 +93,7 @@ def _option_fault(options: BuildOptions, scheme: str) -> str | None:
     return None
 
 
-def _values(facts: Facts) -> dict[str, int]:
+def _values(facts: Facts) -> dict[str, Any]:
     """How many values the matrices, the tables and the rest hold, and the bytes of the files beside them.
 
     A shared embedding counts as a matrix.
@@ -99,18 +101,18 @@ def _values(facts: Facts) -> dict[str, int]:
     tied = bool(facts.config.get("tie_word_embeddings", False))
     beside = sum(size for name, size in facts.files.items() if name.startswith("tokenizer"))
     beside += _GRAPH + _PER_LAYER * facts.config.get("num_hidden_layers", 0)
-    found = {"matrices": 0, "tables": 0, "rest": 0, "largest": 0, "beside": beside}
+    matrices: list[tuple[int, int]] = []
+    tables: list[tuple[int, int]] = []
+    rest = 0
     for tensor in facts.tensors:
-        count = prod(tensor.shape)
         if len(tensor.shape) != _MATRIX:
-            found["rest"] += count
+            rest += prod(tensor.shape)
             continue
-        table = "embed_tokens" in tensor.name and not tied
-        found["tables" if table else "matrices"] += count
-        found["largest"] = max(found["largest"], count)
+        rows, width = tensor.shape
+        (tables if "embed_tokens" in tensor.name and not tied else matrices).append((rows, width))
     # The caches of sines and cosines.
-    found["rest"] += facts.config.get("max_position_embeddings", 0) * _head_size(facts)
-    return found
+    rest += facts.config.get("max_position_embeddings", 0) * _head_size(facts)
+    return count(matrices, tables, rest, beside)
 
 
 def _head_size(facts: Facts) -> int:
@@ -128,15 +130,10 @@ def estimate_build(outlook: Outlook[_Options], facts: Facts) -> Estimate:
     beside = values["beside"]
     if isinstance(outlook.options, BuildInt4Options):
         options = outlook.options
-        per_value = _bytes_per_value(4, options.block_size, width, symmetric=options.symmetric)
-        size = int(values["matrices"] * per_value) + width * (values["rest"] + values["tables"])
+        size = in_blocks(values["rows"], 4, options.block_size, width, symmetric=options.symmetric)
+        size += width * (values["rest"] + values["tables"])
         return Estimate(bytes_out=size + beside, peak_memory=_RUNTIME + 8 * whole, seconds=8 + whole / 3e7)
     return Estimate(bytes_out=width * whole + beside, peak_memory=_RUNTIME + 5 * whole, seconds=7 + whole / 1.5e8)
-
-
-def _bytes_per_value(bits: int, block_size: int, width: int, *, symmetric: bool) -> float:
-    """Codes, scales of `width` bytes, and zero points."""
-    return bits / 8 + width / block_size + (0 if symmetric else bits / 8 / block_size)
 
 
 def infer_quantize(outlook: Outlook[QuantizeOptions]) -> Facts | Refusal:
@@ -161,8 +158,8 @@ def infer_quantize(outlook: Outlook[QuantizeOptions]) -> Facts | Refusal:
     if facts.scheme not in ("fp32", "fp16"):
         return Refusal(reason=f"onnx-quantize takes a model in fp32 or fp16, and this one is {facts.scheme}")
     try:
-        recipe_for(scheme, options.recipe)
-    except ConvertError as error:
+        assign_bits(recipe_for(scheme, options.recipe), (), Setting())
+    except (ConvertError, RecipeError) as error:
         return Refusal(reason=str(error))
     return replace(facts, scheme=scheme, quantization=scheme, tensors=(), files={})
 
@@ -175,12 +172,15 @@ def estimate_quantize(outlook: Outlook[QuantizeOptions], facts: Facts) -> Estima
     bits = BITS[facts.scheme or "int8"]
     quantized = values["matrices"] + values["tables"]
     width = 2 if outlook.facts.scheme == "fp16" else 4
-    per_value = _bytes_per_value(bits, options.block_size, width, symmetric=options.symmetric)
+    size = sum(
+        in_blocks(values[rows], bits, options.block_size, width, symmetric=options.symmetric)
+        for rows in ("rows", "table_rows")
+    )
     per_second = {"rtn": 4e7, "mse": 8e6, "hqq": 6e6, "k_quant": 4e6, "importance": 7e6, "gptq": 3e6}[algorithm]
     tokens = 512 * options.calibration_chunks if "calibration" in outlook.inputs else 512
     tokens = tokens if algorithm in ("gptq", "importance") else 0
     return Estimate(
-        bytes_out=int(quantized * per_value) + width * values["rest"] + values["beside"],
+        bytes_out=size + width * values["rest"] + values["beside"],
         peak_memory=_QUANTIZER + 7 * values["largest"] + (2048 * _MIB if tokens else 0),
         seconds=3 + quantized / per_second + tokens * quantized / 2e10,
     )

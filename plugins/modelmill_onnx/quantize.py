@@ -16,7 +16,7 @@ from modelmill import ConvertError, Job, Tensor, create
 from modelmill.recipe import Setting
 from modelmill_onnx import kernels, rewrite
 from modelmill_onnx.assignment import algorithm_for, assign_bits, recipe_for
-from modelmill_onnx.blocks import Array, Grid, Packed
+from modelmill_onnx.blocks import Array, Grid, Packed, report_padding
 from modelmill_onnx.checker import check_graph
 from modelmill_onnx.external import ExternalData, weight_values
 from modelmill_onnx.format import GENAI, check_structure
@@ -51,7 +51,7 @@ def run(job: Job[QuantizeOptions]) -> None:
                 task = tasks[tensor.name]
                 stored = _stored(next(packed), task, data)
                 rewrite.replace(task.matrix, task.grid, stored, job.options.accuracy_level, changes)
-                _report(task)
+                report_padding(tensor.name, task.matrix.width, task.grid.block_size)
             elif tensor.data_location == onnx.TensorProto.EXTERNAL:
                 raw = weight_values(tensor, job.source).reshape(-1).view(np.uint8).data
                 changes.initializers.append(data.append(tensor.name, tensor.data_type, tuple(tensor.dims), raw))
@@ -187,14 +187,6 @@ def _stored(packed: Packed, task: Task, data: ExternalData) -> Stored:
         scales=data.append_array(f"{name}_scales", scales),
         zero_points=None if zero_points is None else data.append_array(f"{name}_zero_points", zero_points),
     )
-
-
-def _report(task: Task) -> None:
-    width, block_size = task.matrix.width, task.grid.block_size
-    if padded := -width % block_size:
-        print(  # noqa: T201
-            f"{task.tensor.name}: its {width} values per row are padded by {padded} to whole blocks of {block_size}"
-        )
 
 
 def _copy_rest(job: Job[QuantizeOptions]) -> None:

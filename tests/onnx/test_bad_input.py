@@ -73,6 +73,7 @@ def test_foundry_local_needs_a_name(source: Path) -> None:
         ({"algorithm": "hqq", "symmetric": True}, "zero point"),
         ({"algorithm": "gptq"}, "calibration"),
         ({"recipe": parse_toml('default = "int3"')}, "int3"),
+        ({"recipe": parse_toml('[[rules]]\ntype = "int8"\nroles = ["nobody"]')}, "'nobody'"),
         ({"calibration_chunks": 0}, "at least 1"),
     ],
 )
