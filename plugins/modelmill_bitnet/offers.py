@@ -15,7 +15,14 @@ from modelmill_bitnet.predict import (
     infer_tq,
 )
 
-_READS = ("*.safetensors", "*.json", "tokenizer.model", "chat_template.jinja", "README.md")
+_READS = (
+    "*.safetensors",
+    "*.json",
+    "tokenizer.model",
+    "chat_template.jinja",
+    "additional_chat_templates/*.jinja",
+    "README.md",
+)
 
 
 def _run_tq(job: Job[TqOptions]) -> None:

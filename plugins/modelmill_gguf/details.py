@@ -6,17 +6,17 @@ from typing import Any
 from modelmill_gguf.fields import Field, ValueType, value
 from modelmill_gguf.header import DEFAULT_ALIGNMENT
 from modelmill_gguf.token_texts import TokenType
-from modelmill_gguf.vocabulary import MERGES, TOKENS, TYPES, Vocabulary
-
-CHAT_TEMPLATE = "tokenizer.chat_template"
+from modelmill_gguf.vocabulary import CHAT_TEMPLATE, MERGES, TOKENS, TYPES, Vocabulary
 
 
 def gguf_details(
     fields: Iterable[Field], metadata_bytes: int, count: int, alignment: int = DEFAULT_ALIGNMENT
 ) -> dict[str, Any]:
-    """`keys` has every scalar and text of the metadata but the chat template; arrays are left out."""
+    """`keys` has every scalar and text of the metadata but the chat templates; arrays are left out."""
     keys = {
-        field.key: value(field) for field in fields if field.kind is not ValueType.ARRAY and field.key != CHAT_TEMPLATE
+        field.key: value(field)
+        for field in fields
+        if field.kind is not ValueType.ARRAY and not field.key.startswith(CHAT_TEMPLATE)
     }
     return {"metadata_bytes": metadata_bytes, "keys": keys, "n_kv": count, "alignment": alignment}
 

@@ -7,6 +7,8 @@ from modelmill import Converter, Estimate, Facts, Format, Job, Outlook, Refusal,
 from modelmill_gguf.file_types import SCHEMES
 from modelmill_gguf.options import ConvertOptions
 
+TEMPLATES = "additional_chat_templates/*.jinja"
+
 
 def _detect(folder: Path) -> bool:
     from modelmill_gguf import model
@@ -77,7 +79,7 @@ FROM_HUGGINGFACE = Converter(
     run=_run,
     infer=_infer,
     estimate=_estimate,
-    reads=("*.safetensors", "*.json", "tokenizer.model", "chat_template.jinja", "README.md"),
+    reads=("*.safetensors", "*.json", "tokenizer.model", "chat_template.jinja", TEMPLATES, "README.md"),
     tools=("numpy",),
     requirement="modelmill[gguf]",
     uses_lineage=True,

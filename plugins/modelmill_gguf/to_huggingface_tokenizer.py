@@ -15,6 +15,7 @@ from modelmill_gguf.to_huggingface_details import TOKENIZER, quoted
 _MODELS = {"gpt2": "byte-level BPE", "llama": "sentencepiece"}
 _NFC = ("qwen2", "qwen35")
 """The pre-tokenizers whose models normalize text, which llama.cpp leaves out."""
+_TEMPLATE, _DEFAULT = "tokenizer.chat_template", "default"
 _VOCABULARY, _MERGES = b'"vocab":{', b'"merges":['
 
 
@@ -171,8 +172,14 @@ def rebuild_config(metadata: Mapping[str, Any], vocabulary: Mapping[str, Any], c
         "model_max_length": context,
         **{f"{role}_token": special[key][1] for role, key in roles.items() if key in special},
     }
-    template = metadata.get("tokenizer.chat_template")
-    return {**config, "chat_template": template} if isinstance(template, str) else config
+    templates = {key: text for key, text in metadata.items() if key.startswith(_TEMPLATE) and isinstance(text, str)}
+    if not templates:
+        return config
+    if set(templates) == {_TEMPLATE}:
+        return {**config, "chat_template": templates[_TEMPLATE]}
+    # Among several, the one without a name is what transformers calls `default`.
+    names = {key: key.removeprefix(_TEMPLATE).removeprefix(".") or _DEFAULT for key in sorted(templates)}
+    return {**config, "chat_template": [{"name": names[key], "template": templates[key]} for key in names]}
 
 
 def special_tokens_map(config: Mapping[str, Any]) -> dict[str, str]:
@@ -184,10 +191,13 @@ def predict_summary(
     definition: Mapping[str, Any], config: Mapping[str, Any], vocabulary: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The summary that the rebuilt files will have, without the vocabulary."""
-    template = config.get("chat_template")
+    entry = config.get("chat_template")
+    named = {each["name"]: each["template"] for each in entry} if isinstance(entry, list) else {_DEFAULT: entry}
+    template = named.pop(_DEFAULT, None)
     summary = summarize(parse_tokenizer(definition, config, chat_template=template))
     return {
         **summary,
+        "named_templates": named,
         "normal": dict(vocabulary["normal"]),
         "merges": {key: vocabulary["merges"][key] for key in ("count", "bytes")},
         "pieces": {key: vocabulary["pieces"][key] for key in ("count", "bytes")} if vocabulary["pieces"] else None,

@@ -1,12 +1,13 @@
 """The vocabulary in GGUF: predicted to the byte from a tokenizer's summary, and built from the tokenizer."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from modelmill import ConvertError
 from modelmill.checkpoint import Tokenizer
-from modelmill_gguf.fields import Field, ValueType, boolean, frame_size, numbers, string, strings
+from modelmill_gguf.fields import Field, ValueType, boolean, frame_size, numbers, packed_size, string, strings
 from modelmill_gguf.pretokenizers import recognise
 from modelmill_gguf.sentencepiece import prepends, prepends_once
 from modelmill_gguf.special_tokens import special_fields
@@ -16,6 +17,7 @@ TOKENS = "tokenizer.ggml.tokens"
 SCORES = "tokenizer.ggml.scores"
 TYPES = "tokenizer.ggml.token_type"
 MERGES = "tokenizer.ggml.merges"
+CHAT_TEMPLATE = "tokenizer.chat_template"
 _LENGTH = 8
 _SCORE_OF_ADDED = -1000.0
 _SCORE_OF_PADDING = -10_000.0
@@ -43,7 +45,7 @@ class Vocabulary:
     @property
     def size(self) -> int:
         """The bytes of all fields together."""
-        small = sum(frame_size(field.key, is_array=False) + len(field.raw) for field in self.fields)
+        small = sum(map(packed_size, self.fields))
         return small + sum(frame_size(key, is_array=True) + size for key, size in self.array_sizes.items())
 
     @property
@@ -78,8 +80,7 @@ def predict(
     ]
     if prefix is not None:
         fields.append(boolean("tokenizer.ggml.add_space_prefix", value=prefix))
-    if summary["chat_template"] is not None:
-        fields.append(string("tokenizer.chat_template", summary["chat_template"]))
+    fields += _templates(summary)
     return Vocabulary(
         model=model,
         rows=rows,
@@ -115,6 +116,23 @@ def _notes(summary: Mapping[str, Any], model: str, *, prefix: bool | None) -> tu
     if model == "llama" and prefix is not False and prepends_once(summary):
         return (_ONLY_BEFORE_A_TEXT,)
     return ()
+
+
+def _templates(summary: Mapping[str, Any]) -> list[Field]:
+    """The chat template, and behind it those with names, as far as llama.cpp's script lets a name be in a key."""
+    fields = [] if summary["chat_template"] is None else [string(CHAT_TEMPLATE, summary["chat_template"])]
+    names: dict[str, str] = {}
+    for given, template in sorted(summary["named_templates"].items()):
+        name = re.sub(r"[^A-Za-z0-9]", "_", given)
+        if not name:
+            continue
+        if name in names:
+            raise ConvertError(
+                f"Two chat templates, {names[name]!r} and {given!r}, are {CHAT_TEMPLATE}.{name} in GGUF; rename one."
+            )
+        names[name] = given
+        fields.append(string(f"{CHAT_TEMPLATE}.{name}", template))
+    return [*fields, strings("tokenizer.chat_templates", list(names))] if names else fields
 
 
 def _array_sizes(summary: Mapping[str, Any], model: str, added: Sequence[Special], rows: int) -> dict[str, int]:

@@ -15,6 +15,7 @@ from modelmill_huggingface import carry
 
 SCHEMES = ("F32", "F16", "BF16")
 TEMPLATE = "chat_template.jinja"
+NAMED = "additional_chat_templates/"
 TOKENIZER = "tokenizer_config.json"
 GENERATION = "generation_config.json"
 _TEMPLATE_LIMIT = 4 * 1024**2
@@ -89,6 +90,8 @@ def _own_scheme(outlook: Outlook[NoOptions]) -> Refusal | None:
 def _with_details(outlook: Outlook[NoOptions], files: Mapping[str, int], details: Mapping[str, Any]) -> Facts:
     base = outlook.facts
     kept = {**carry.sizes(base.files), **files}
+    if TEMPLATE in files:
+        kept = {path: size for path, size in kept.items() if not path.startswith(NAMED)}
     return replace(base, files=dict(sorted(kept.items())), details={**base.details, **details})
 
 
@@ -98,7 +101,9 @@ def _infer_template(outlook: Outlook[NoOptions]) -> Facts | Refusal:
         return Refusal(reason="the checkpoint has no tokenizer, so nothing would use a chat template")
     text = outlook.inputs["chat_template"].details["chat_template"]
     return _own_scheme(outlook) or _with_details(
-        outlook, {TEMPLATE: len(text.encode())}, {"tokenizer": {**tokenizer, "chat_template": text}}
+        outlook,
+        {TEMPLATE: len(text.encode())},
+        {"tokenizer": {**tokenizer, "chat_template": text, "named_templates": {}}},
     )
 
 
@@ -122,7 +127,9 @@ def _set_template(job: Job[NoOptions]) -> None:
     # Whoever reads the entry in the settings and not the file, as older runtimes do, must find the same template.
     is_in_config = "chat_template" in config
     find_tensors(job.source)
-    carry.carry(job, but=(TEMPLATE, TOKENIZER) if is_in_config else (TEMPLATE,))
+    # Those for tool use and the like would be chosen before the one that is given.
+    named = [path for path in file_sizes(job.source) if path.startswith(NAMED)]
+    carry.carry(job, but=(TEMPLATE, *named, TOKENIZER) if is_in_config else (TEMPLATE, *named))
     carry.copy(job, given, TEMPLATE)
     if is_in_config:
         with create(job, TOKENIZER) as file:

@@ -79,6 +79,19 @@ def test_a_composed_model_is_what_its_runtime_loads(project: Path) -> None:
     assert facts(release / "merged").details["tokenizer"] == facts(project / "checkpoint").details["tokenizer"]
 
 
+def test_a_given_template_takes_the_place_of_those_for_tool_use_too(project: Path) -> None:
+    (project / "checkpoint/additional_chat_templates").mkdir()
+    (project / "checkpoint/additional_chat_templates/tool_use.jinja").write_text("{{ tools }}")
+    mill(project, '[target.own]\n[target.given]\nchat_template = "prompts/Chat.jinja"\n', "build", "--json")
+    found = {}
+    for target in ("own", "given"):
+        with llama.loaded(project / f"dist/bot/1/{target}/bot-Q8_0.gguf") as model:
+            found[target] = model.metadata
+    assert found["own"]["tokenizer.chat_template.tool_use"] == "{{ tools }}"
+    assert "tokenizer.chat_template.tool_use" not in found["given"]
+    assert found["given"]["tokenizer.chat_template"] == TEMPLATE
+
+
 def test_manifest_and_sbom_name_the_adapter_with_its_digests(project: Path) -> None:
     mill(project, ALL, "build", "--json")
     artifact = project / "dist/bot/1/all"

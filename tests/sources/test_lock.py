@@ -164,6 +164,15 @@ def test_include_and_exclude_choose_files(tmp_path: Path, remote: Hub) -> None:
     assert "of hf://team/model matches *.txt" in done.err
 
 
+@pytest.mark.usefixtures("checkpoint")
+def test_of_folders_below_a_checkpoint_only_that_of_named_chat_templates_counts(tmp_path: Path, remote: Hub) -> None:
+    remote.files |= {"additional_chat_templates/rag.jinja": b"{{ x }}", "original/rag.jinja": b"{{ x }}"}
+    mill = Mill(tmp_path / "build", "hf://team/model")
+    assert mill("lock").code == 0
+    below = [file["path"] for file in locked(mill)["file"] if "/" in file["path"]]
+    assert below == ["additional_chat_templates/rag.jinja"]
+
+
 def test_a_file_that_leaves_its_folder_is_refused(tmp_path: Path, remote: Hub) -> None:
     remote.files["../evil.json"] = b"{}"
     done = Mill(tmp_path / "build", "hf://team/model")("lock")

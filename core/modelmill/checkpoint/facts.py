@@ -10,7 +10,8 @@ from modelmill.checkpoint.folder import find_tensors
 from modelmill.checkpoint.jsonfile import read_object
 from modelmill.checkpoint.licence import read_licence
 from modelmill.checkpoint.safetensors import tensor_bytes
-from modelmill.checkpoint.tokenizer import Tokenizer, chat_templates, read_tokenizer, summarize
+from modelmill.checkpoint.templates import chat_templates
+from modelmill.checkpoint.tokenizer import Tokenizer, read_tokenizer, summarize
 from modelmill.errors import ConvertError
 from modelmill.types import Facts, Tensor
 

@@ -6,7 +6,7 @@ Read from `tokenizer.json` (the tokenizers library's serialisation), `tokenizer_
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,9 @@ from modelmill.checkpoint.jsonfile import (
     TOKENIZER_LIMIT,
     read_bytes,
     read_object,
-    read_text,
 )
 from modelmill.checkpoint.sentencepiece import Piece, SentencePieceSettings, parse_sentencepiece, parse_settings
+from modelmill.checkpoint.templates import DEFAULT, named_templates
 from modelmill.errors import ConvertError
 
 MAX_TOKENS = 4_000_000
@@ -42,7 +42,8 @@ class Tokenizer:
     `tokens` is tokenizer.json's model vocabulary by id, without `added`. `pieces` is `tokenizer.model`, `settings`
     what that file says of itself.
     `definition` is tokenizer.json without vocabulary, merges and added tokens; `config` is
-    tokenizer_config.json without the added tokens and the chat template.
+    tokenizer_config.json without the added tokens and the chat template. `named_templates` are chat templates beside
+    the default one, for tool use and the like.
     """
 
     model: str | None
@@ -54,6 +55,7 @@ class Tokenizer:
     definition: Mapping[str, Any] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
     chat_template: str | None = None
+    named_templates: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_tokenizer(folder: Path) -> Tokenizer | None:
@@ -72,9 +74,10 @@ def read_tokenizer(folder: Path) -> Tokenizer | None:
         settings = parse_settings(data, "tokenizer.model")
     if not definition and not pieces:
         return None
-    template = _chat_template(folder, config)
+    named = named_templates(folder, config)
+    template = named.pop(DEFAULT, None)
     tokenizer = parse_tokenizer(definition, config, pieces, template, _added_tokens_file(folder))
-    return replace(tokenizer, settings=settings)
+    return replace(tokenizer, settings=settings, named_templates=named)
 
 
 def parse_tokenizer(
@@ -138,6 +141,7 @@ def summarize(tokenizer: Tokenizer) -> dict[str, Any]:
         "pre": pre_digest(tokenizer.definition),
         "config": dict(tokenizer.config),
         "chat_template": tokenizer.chat_template,
+        "named_templates": dict(tokenizer.named_templates),
     }
 
 
@@ -234,32 +238,3 @@ def _added_token(at: Any, entry: Any, file: str) -> AddedToken:
 def _added_tokens_file(folder: Path) -> Mapping[str, int]:
     path = folder / "added_tokens.json"
     return read_object(path, CONFIG_LIMIT) if path.is_file() else {}
-
-
-def chat_templates(folder: Path) -> Iterator[tuple[str, str]]:
-    """Every chat template that some runtime may choose, for tool use and the like, with where it stands."""
-    for path in sorted((*folder.glob("*.jinja"), *folder.glob("additional_chat_templates/*.jinja"))):
-        yield path.relative_to(folder).as_posix(), read_text(path, CONFIG_LIMIT)
-    for name in ("tokenizer_config.json", "processor_config.json", "chat_template.json"):
-        if not (folder / name).is_file():
-            continue
-        found = read_object(folder / name, CONFIG_LIMIT).get("chat_template")
-        entries = found.values() if isinstance(found, dict) else found if isinstance(found, list) else (found,)
-        for entry in entries:
-            template = entry.get("template") if isinstance(entry, dict) else entry
-            if isinstance(template, str):
-                yield f"{name}: chat_template", template
-
-
-def _chat_template(folder: Path, config: Mapping[str, Any]) -> str | None:
-    """The template that transformers would use: the file before the entry, `default` among several."""
-    path = folder / "chat_template.jinja"
-    if path.is_file():
-        return read_text(path, CONFIG_LIMIT)
-    template = config.get("chat_template")
-    if isinstance(template, list):
-        entries = [entry for entry in template if isinstance(entry, dict) and entry.get("name") == "default"]
-        template = entries[0].get("template") if entries else None
-    if template is not None and not isinstance(template, str):
-        raise ConvertError("tokenizer_config.json: chat_template is not text")
-    return template

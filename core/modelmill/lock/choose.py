@@ -17,6 +17,7 @@ _OTHERS = (
 """Weights of other frameworks, training state, and code: no step reads them."""
 _SHARD = re.compile(r"-\d{5}-of-\d{5}\.gguf$")
 _TORCH = "pytorch_model*.bin"
+_TEMPLATES = "additional_chat_templates/*.jinja"
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _WEIGHTS = (".safetensors", ".gguf", ".onnx")
 _SHOWN = 8
@@ -47,9 +48,10 @@ def choose(name: str, table: SourceTable, resolution: Resolution) -> tuple[Sourc
 def _own(files: Iterable[SourceFile], *, pickles: bool) -> tuple[SourceFile, ...]:
     """A checkpoint's own: the top folder without other frameworks' weights, and GGUF only where that is all.
 
+    Chat templates with names of their own have a folder below it, by transformers' custom.
     Torch files count where build.toml allows them and there are no others.
     """
-    whole = tuple(file for file in files if "/" not in file.path)
+    whole = tuple(file for file in files if "/" not in file.path or fnmatchcase(file.path, _TEMPLATES))
     top = tuple(file for file in whole if not file.path.endswith(_OTHERS))
     if any(file.path.endswith(".safetensors") for file in top):
         return tuple(file for file in top if not file.path.endswith(".gguf"))
