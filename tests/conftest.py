@@ -20,6 +20,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-goldens", action="store_true", help="write golden files instead of comparing")
 
 
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """Count the faults that were injected: the tests marked so, and apart from them those that were skipped."""
+    if item.get_closest_marker("fault"):
+        skipped = call.excinfo is not None and call.excinfo.errisinstance(pytest.skip.Exception)
+        if skipped:
+            item.user_properties.append(("faults that could not be injected here", 1))
+        elif call.when == "call":
+            item.user_properties.append(("faults injected", 1))
+
+
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
     """Say what tests counted (`record_property("faults injected", 3)`), summed over all of them.
 

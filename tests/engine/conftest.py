@@ -13,20 +13,6 @@ import pytest
 from interpreters import install, make_interpreter
 
 PLUGIN = Path(__file__).parent / "letters_plugin.py"
-INJECTED = pytest.StashKey[int]()
-
-
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
-    """Count the faults that were injected: a test marked so that was not skipped."""
-    ran = call.when == "call" and (call.excinfo is None or not call.excinfo.errisinstance(pytest.skip.Exception))
-    if ran and item.get_closest_marker("fault"):
-        item.config.stash[INJECTED] = item.config.stash.get(INJECTED, 0) + 1
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say how many faults the engine was put through."""
-    if count := config.stash.get(INJECTED, 0):
-        terminalreporter.write_line(f"faults injected into builds: {count}")
 
 
 @dataclass(frozen=True)

@@ -80,13 +80,34 @@ def go_wrong(fault: str, job: Job[Options]) -> None:
             os.write(1, b"\x00\xff{'event': 'done'}\n" * 1000)
             os.write(2, b"\x1b[2J not a traceback\n")
         case "orphan":
-            late = str(job.out / "late")
-            code = f"import time\nfor _ in range(600):\n open({late!r}, 'a').write('x')\n time.sleep(.1)"
-            subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+            leave_behind(job)
         case "exit":
             os._exit(7)
         case "link":
             (job.out / "link").symlink_to("/etc/passwd")
+
+
+ORPHAN = """
+import os, sys, time
+out, pid, diary = sys.argv[1:]
+with open(pid + ".new", "w") as file:
+    file.write(str(os.getpid()))
+os.rename(pid + ".new", pid)
+for number in range(6000):
+    open(diary, "a").write("x")
+    if os.path.isdir(os.path.dirname(out)):
+        open(out, "a").write("x")
+    time.sleep(0.01)
+"""
+
+
+def leave_behind(job: Job[Options]) -> None:
+    """A process in a session of its own, which writes into the result, and beside the store."""
+    folder = job.limits.scratch.parents[3]
+    words = (ORPHAN, str(job.out / "late"), str(folder / "orphan.pid"), str(folder / "orphan.diary"))
+    subprocess.Popen([sys.executable, "-c", *words], start_new_session=True)
+    while not (folder / "orphan.pid").exists():
+        time.sleep(0.01)
 
 
 def exhaust(fault: str, job: Job[Options]) -> None:

@@ -58,6 +58,7 @@ def test_prune_to_a_size_forgets_what_was_used_longest_ago(built: Mill) -> None:
     assert built.run("build").code == 0
 
 
+@pytest.mark.fault
 def test_gc_beside_a_running_build_removes_nothing_and_says_so(mill: Mill) -> None:
     mill.write(faulty("sleep"))
     process = subprocess.Popen(mill.command("build"), cwd=mill.folder, env=mill.environment(), stderr=subprocess.PIPE)
@@ -72,6 +73,7 @@ def test_gc_beside_a_running_build_removes_nothing_and_says_so(mill: Mill) -> No
     assert {step["state"] for step in mill.run("plan", "--json").json()["steps"]} <= {"cached", "not needed"}
 
 
+@pytest.mark.fault
 def test_what_a_failed_build_finished_is_kept(mill: Mill) -> None:
     mill.write(BUILD.replace('scheme = "tiny"', 'scheme = "tiny"\noptions = { shout = { fault = "raise" } }'))
     assert mill.run("build", "--keep-going", "--jobs", "1").code == 1
@@ -81,6 +83,7 @@ def test_what_a_failed_build_finished_is_kept(mill: Mill) -> None:
     assert "to run" not in states_left
 
 
+@pytest.mark.fault
 def test_verify_finds_and_removes_damage_that_stat_cannot_show(built: Mill) -> None:
     import os
 

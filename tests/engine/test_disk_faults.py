@@ -143,3 +143,10 @@ def test_a_build_folder_on_a_read_only_mount_builds_elsewhere(mill: Mill, undist
         done = mill.run("build", "--locked", "--store", str(elsewhere / "s"), "--output", str(elsewhere / "dist"))
     assert done.code == 0, done.err
     assert Mill(python=mill.python, folder=elsewhere).files() == undisturbed
+
+
+def test_a_small_disk_is_found_by_doctor_with_what_makes_room(mill: Mill, small_disk: Path) -> None:
+    done = mill.run("doctor", "--quick", "--json", "--store", str(small_disk / "store"))
+    (store,) = (item for item in done.json()["findings"] if item["name"] == "store")
+    assert (done.code, store["state"], store["mend"]) == (1, "bad", "modelmill cache prune --keep-last 1")
+    assert store["said"] == f"{small_disk / 'store'}: 0.0 GiB free"

@@ -1,6 +1,8 @@
 """A first build file that reads as it stands, and the schema that editors check any build file with."""
 
 import json
+import os
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -152,3 +154,26 @@ def test_init_without_a_terminal_says_what_it_needs(mill: Mill) -> None:
     done = mill.run("init", "nowhere", "--file", "other.toml")
     assert (done.code, "there is no such folder or file" in done.err) == (2, True)
     assert not (mill.folder / "other.toml").exists()
+
+
+def test_init_at_a_terminal_asks_for_the_model(mill: Mill) -> None:
+    make_checkpoint(mill.folder / "Model", "llama")
+    ours, theirs = os.openpty()
+    try:
+        os.write(ours, b"Model\n")
+        done = subprocess.run(
+            mill.command("init"),
+            cwd=mill.folder,
+            env=mill.environment(),
+            stdin=theirs,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert done.returncode == 0, done.stderr
+    assert "Model (a folder, or a URI such as hf://OWNER/NAME)" in done.stderr
+    assert tomllib.loads((mill.folder / "build.toml").read_text())["source"]["base"]["uri"] == "Model"

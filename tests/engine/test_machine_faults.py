@@ -15,14 +15,13 @@ import pytest
 from .conftest import BUILD, Done, Mill, assert_nothing_half_made, assert_only_whole, told
 from .test_faults import faulty, running_steps
 
-pytestmark = pytest.mark.fault
-
 MEMORY_V1 = Path("/sys/fs/cgroup/memory")
 MEMORY_V2 = Path("/sys/fs/cgroup")
 FAR = 4_102_444_800
 """The year 2100 in Unix seconds."""
 
 
+@pytest.mark.fault
 def test_a_source_from_the_future_is_still_looked_at(mill: Mill, undisturbed: dict[str, bytes]) -> None:
     mill.write(BUILD)
     words = mill.folder / "words" / "words.txt"
@@ -34,6 +33,7 @@ def test_a_source_from_the_future_is_still_looked_at(mill: Mill, undisturbed: di
     assert mill.files() == undisturbed
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("moment", [0, FAR])
 def test_a_clock_that_jumped_between_builds_changes_no_artifact(
     mill: Mill, undisturbed: dict[str, bytes], moment: int
@@ -48,6 +48,7 @@ def test_a_clock_that_jumped_between_builds_changes_no_artifact(
     assert_nothing_half_made(mill)
 
 
+@pytest.mark.fault
 def test_a_step_that_meets_its_memory_limit(mill: Mill, undisturbed: dict[str, bytes]) -> None:
     mill.write(faulty("limited"))
     done = mill.run("build")
@@ -97,6 +98,7 @@ def own_memory_group() -> tuple[int, Path]:
     pytest.skip("needs a control group for memory")
 
 
+@pytest.mark.fault
 def test_a_step_that_the_kernel_kills_for_memory(mill: Mill, small_memory: Path, undisturbed: dict[str, bytes]) -> None:
     mill.write(faulty("devour"))
     join = f'echo $$ > "{small_memory}/cgroup.procs" && exec "$@"'
@@ -120,6 +122,7 @@ def test_a_step_that_the_kernel_kills_for_memory(mill: Mill, small_memory: Path,
     assert mill.files() == undisturbed
 
 
+@pytest.mark.fault
 def test_builds_of_different_targets_side_by_side_share_a_store(mill: Mill, undisturbed: dict[str, bytes]) -> None:
     mill.write(BUILD)
     builds = [
@@ -148,6 +151,7 @@ def forge(mill: Mill) -> str:
     return blob.name
 
 
+@pytest.mark.fault
 def test_a_blob_with_forged_size_and_time_is_found_when_the_store_is_read_again(
     mill: Mill, undisturbed: dict[str, bytes]
 ) -> None:
@@ -162,6 +166,7 @@ def test_a_blob_with_forged_size_and_time_is_found_when_the_store_is_read_again(
     assert mill.files() == undisturbed
 
 
+@pytest.mark.fault
 def test_an_artifact_of_a_forged_blob_does_not_verify(mill: Mill) -> None:
     mill.write(BUILD.replace('[sign]\nmode = "none"\n', ""))
     home = {name: str(mill.folder / "home") for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")}
@@ -190,6 +195,7 @@ def test_paths_with_spaces_and_other_alphabets(mill: Mill, undisturbed: dict[str
         shutil.rmtree(folder / "dist")
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_an_interrupted_lock_leaves_the_old_one(mill: Mill, number: signal.Signals) -> None:
     mill.write(BUILD)
