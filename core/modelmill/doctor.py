@@ -4,13 +4,16 @@ import importlib.metadata
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from modelmill import environments
+from modelmill import config, environments
+from modelmill.errors import ConfigError
 from modelmill.execute import machine
+from modelmill.extras import missing
 from modelmill.lock import LockedToolchain, read_lock, this_platform
 from modelmill.registry import Registry
 from modelmill.types import Toolchain
@@ -32,10 +35,12 @@ class Finding:
     mend: str = ""
 
 
-def findings(registry: Registry, store: Path, lock: Path, *, load_tools: bool) -> Iterator[Finding]:
+def findings(
+    registry: Registry, store: Path, lock: Path, *, load_tools: bool, file: Path | None = None
+) -> Iterator[Finding]:
     """Look at everything; `load_tools` also imports every tool in a process of its own.
 
-    Of toolchains, what the lock file pins counts.
+    Of toolchains, what the lock file pins counts; of sources, signers and packagers, what the build file uses.
     """
     yield _python()
     for plugin in registry.plugins:
@@ -46,6 +51,8 @@ def findings(registry: Registry, store: Path, lock: Path, *, load_tools: bool) -
         yield Finding(name=f"plugin {item.name}", state="bad", said=said, mend=mend)
     for name, (requirement, users) in sorted(_tools(registry).items()):
         yield _tool(name, requirement, users, load=load_tools)
+    if file is not None and file.is_file():
+        yield from _parts(registry, file)
     locked = read_lock(lock).toolchains
     for name, (toolchain, offers) in sorted(registry.toolchains().items()):
         records = ", ".join(sorted({offer.record.name for offer in offers}))
@@ -90,6 +97,46 @@ def _tools(registry: Registry) -> dict[str, tuple[str, list[str]]]:
         for tool in offer.record.tools:
             found.setdefault(tool, (offer.record.requirement or tool, []))[1].append(offer.record.name)
     return found
+
+
+def _parts(registry: Registry, file: Path) -> Iterator[Finding]:
+    """Whether the build file can be read, and what its sources, its key and its packages need to be installed."""
+    try:
+        build = config.read(file)
+        config.check_names(build, registry)
+        used = _used(registry, build)
+    except ConfigError as error:
+        first, *more = str(error).splitlines()
+        said = f"{first} (and {len(more)} more)" if more else first
+        yield Finding(name=file.name, state="bad", said=said, mend="modelmill plan")
+        return
+    for name, (requirement, users) in used.items():
+        if requirement:
+            yield _part(name, requirement, f"used by {', '.join(users)} of {file.name}")
+
+
+def _used(registry: Registry, build: config.Build) -> dict[str, tuple[str, list[str]]]:
+    """The sources, the signer and the packagers that a build file names: what to install for each, and where it is."""
+    found: dict[str, tuple[str, list[str]]] = {}
+    for name, table in sorted(build.sources.items()):
+        scheme, colon, _ = table.uri.partition(":")
+        source = registry.sources[scheme if colon else "path"].record
+        found.setdefault(f"source {source.name}", (source.requirement, []))[1].append(f"source {name!r}")
+    scheme, colon, _ = (build.sign.key or "").partition(":")
+    if build.sign.mode == "key" and colon:
+        found[f"signer {scheme}"] = (registry.signers[scheme].record.requirement, ["[sign]"])
+    tables = tomllib.loads(build.text)
+    for offer in registry.packagers.all():
+        if offer.record.table in tables:
+            found[f"packager {offer.record.name}"] = (offer.record.requirement, [f"[{offer.record.table}]"])
+    return found
+
+
+def _part(name: str, requirement: str, used: str) -> Finding:
+    if lacking := missing(requirement):
+        said = f"{', '.join(lacking)} not installed; {used}"
+        return Finding(name=name, state="missing", said=said, mend=f"pip install '{requirement}'")
+    return Finding(name=name, state="good", said=f"{requirement} is installed; {used}")
 
 
 def _tool(name: str, requirement: str, users: list[str], *, load: bool) -> Finding:

@@ -217,4 +217,4 @@ def _blob(model: Model, container: Container, path: str) -> Address:
     return Address(url=url, shown=f"{model.asset}: {path}", headers={"x-ms-version": _STORAGE_API})
 
 
-SOURCE = Source(name="azureml", resolve=resolve, connect=connect)
+SOURCE = Source(name="azureml", resolve=resolve, connect=connect, requirement="modelmill[azureml]")

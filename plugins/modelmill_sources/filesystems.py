@@ -94,7 +94,7 @@ def _open(scheme: str, location: Location, shown: str) -> tuple[Any, str]:
 
 
 def _version(value: Any) -> Any:
-    return value.isoformat() if isinstance(value, datetime) else value if isinstance(value, str | int) else None
+    return value.isoformat() if isinstance(value, datetime) else value if isinstance(value, str | int | float) else None
 
 
 def _told(shown: str, act: Callable[[], Any]) -> Any:
@@ -142,5 +142,6 @@ def _status(error: BaseException | None) -> int | None:
 def sources() -> tuple[Source, ...]:
     """One source for each scheme."""
     return tuple(
-        Source(name=scheme, resolve=partial(resolve, scheme), connect=partial(connect, scheme)) for scheme in PROTOCOLS
+        Source(name=name, resolve=partial(resolve, name), connect=partial(connect, name), requirement=needed)
+        for name, needed in PROTOCOLS.items()
     )

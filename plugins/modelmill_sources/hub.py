@@ -132,4 +132,4 @@ def _call(shown: str, call: Callable[[], Any]) -> Any:
         raise
 
 
-SOURCE = Source(name="hf", resolve=resolve, connect=connect)
+SOURCE = Source(name="hf", resolve=resolve, connect=connect, requirement="modelmill[hf]")

@@ -19,9 +19,11 @@ def command(quick: bool, file: Path, store_path: Path | None, as_json: bool) -> 
     """Look at Python, plugins, tools, tool environments, disk and memory; the exit code is 1 if something is broken.
 
     A tool that is not installed is no fault: it is told with the command that installs it. What toolchains stand for
-    is told by the lock of the build file, where there is one.
+    is told by the lock of the build file, where there is one, and what its sources, its key and its packages need by
+    the file itself.
     """
-    found = tuple(findings(load(), store_folder(store_path), file.absolute().parent / LOCK, load_tools=not quick))
+    lock = file.absolute().parent / LOCK
+    found = tuple(findings(load(), store_folder(store_path), lock, load_tools=not quick, file=file))
     if as_json:
         show.document({"findings": encode(found)})
     else:

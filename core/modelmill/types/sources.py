@@ -62,10 +62,12 @@ class Source:
     what `resolve` left there, if that ran just before. The engine does the rest: files at once, tries, resumption,
     digests. All raise SourceError, or TransientError for what may work in a moment; an OSError while a stream is
     read is a cut connection. A `local` source is used where it lies (`Resolution.root`) and looked at in every
-    build; any other is resolved once, and the lock then stands for it.
+    build; any other is resolved once, and the lock then stands for it. `requirement` is what to install where a part
+    of it is missing, such as `modelmill[hf]`.
     """
 
     name: str
     local: bool = False
     resolve: Callable[[Location, Path], Resolution]
     connect: Callable[[Location, Path], AbstractContextManager[Opener]]
+    requirement: str = ""
