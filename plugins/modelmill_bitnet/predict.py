@@ -90,10 +90,14 @@ def _facts(outlook: Outlook[Any], layout: Layout, format_name: str) -> Facts:
             **facts.details,
             "gguf": api.gguf_details(fields, layout.metadata_bytes, len(layout.fields) + layout.vocabulary.count),
             "tokenizer": api.tokenizer_details(layout.vocabulary),
-            "held as F16": list(layout.fallbacks),
+            "exceptions": {_held(runtime): list(layout.fallbacks)},
             **({} if runtime.variant is None else {I2_S: runtime.variant, "notes": _notes(runtime.variant)}),
         },
     )
+
+
+def _held(runtime: Runtime) -> str:
+    return f"their rows do not divide into blocks of {runtime.block} values, so F16 holds them, exactly"
 
 
 def _notes(variant: str) -> list[str]:

@@ -10,7 +10,7 @@ from modelmill_gguf import file_types, files
 from modelmill_gguf.fields import frame_size
 from modelmill_gguf.header import DEFAULT_ALIGNMENT
 from modelmill_gguf.quantize_metadata import DROPPED, ImportanceSummary, added_fields
-from modelmill_gguf.quantize_policy import SCHEMES, TERNARY, QuantizeOptions, decide
+from modelmill_gguf.quantize_policy import SCHEMES, TERNARY, Decision, QuantizeOptions, decide
 from modelmill_gguf.writer import metadata_size
 
 # Values that one core quantizes in a second, by type: what one core of a common server did, rounded.
@@ -61,9 +61,19 @@ def predict(facts: Facts, scheme: str, options: QuantizeOptions, imatrix: Facts 
         details={
             **facts.details,
             "gguf": {**header, "metadata_bytes": metadata, "keys": {**kept, **added}},
-            "fallbacks": {item.source.name: [item.wanted, item.result.dtype] for item in decisions if item.fell_back},
+            "exceptions": _exceptions(decisions),
         },
     )
+
+
+def _exceptions(decisions: tuple[Decision, ...]) -> dict[str, list[str]]:
+    """The tensors that get another type than the recipe wants, by the reason why."""
+    found: dict[str, list[str]] = {}
+    for item in decisions:
+        if item.fell_back:
+            reason = f"their rows do not divide into blocks of {item.wanted}, so they become {item.result.dtype}"
+            found.setdefault(reason, []).append(item.source.name)
+    return found
 
 
 def estimate(outlook: Outlook[QuantizeOptions], facts: Facts) -> Estimate:

@@ -57,7 +57,7 @@ def infer(outlook: Outlook[Options]) -> Facts | Refusal:
         tensors=logical(layout),
         files=sizes(layout, facts.config, facts.files),
         quantization=scheme if quantized else facts.quantization,
-        details={**facts.details, "unquantized": {why: list(paths) for why, paths in kept_layers(layout).items()}},
+        details={**facts.details, "exceptions": {why: list(paths) for why, paths in kept_layers(layout).items()}},
     )
 
 

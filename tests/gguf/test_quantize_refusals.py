@@ -135,4 +135,7 @@ def test_a_recipe_of_ones_own_extends_a_schemes(source: Path, tmp_path: Path) ->
 def test_fallbacks_are_told_in_the_facts(source: Path) -> None:
     found = QUANTIZER.infer(ours.outlook(source, "Q4_K_M"))
     assert isinstance(found, Facts)
-    assert found.details["fallbacks"]["blk.0.ffn_down.weight"] in (["Q6_K", "Q8_0"], ["Q4_K", "Q5_0"])
+    assert found.details["exceptions"] == {
+        "their rows do not divide into blocks of Q4_K, so they become Q5_0": ["blk.0.ffn_down.weight"],
+        "their rows do not divide into blocks of Q6_K, so they become Q8_0": ["blk.1.ffn_down.weight"],
+    }

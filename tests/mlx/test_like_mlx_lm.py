@@ -97,7 +97,7 @@ def test_weights_whose_width_no_group_divides(tmp_path: Path) -> None:
     assert contents(made)["model.layers.0.mlp.down_proj.weight"][0] == "BF16"
     predicted = infer(source, "4bit")
     assert isinstance(predicted, Facts)
-    assert predicted.details["unquantized"] == {
+    assert predicted.details["exceptions"] == {
         "their width of 160 is no multiple of the group size 64": [
             "model.layers.0.mlp.down_proj",
             "model.layers.1.mlp.down_proj",

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from modelmill.cli import options, show
+from modelmill.cli import exceptions, options, show
 from modelmill.decode import encode
 from modelmill.make import outstanding
 from modelmill.prepare import prepare, store_folder
@@ -22,15 +22,21 @@ from modelmill.why import Why, why
 def command(
     names: tuple[str, ...], everything: bool, file: Path, store_path: Path | None, output: Path | None, as_json: bool
 ) -> None:
-    """Say why targets would be built again: which file, option, tool or plugin changed since the last build."""
+    """Say why targets would be built again: which file, option, tool or plugin changed since the last build.
+
+    And why some weights will not be as the target's scheme says.
+    """
     store = Store(store_folder(store_path), show.warn)
     prepared = prepare(file, store, names, everything=everything, told=show.quietly if as_json else show.tell)
     found = why(prepared, outstanding(prepared), output)
     store.index.save()
+    apart = [exceptions.behind(prepared.plan, planned) for planned in prepared.plan.targets]
     if as_json:
-        show.document({"targets": [why_document(item) for item in found]})
-    else:
-        click.echo(why_text(found))
+        told = [{**why_document(item), "exceptions": steps} for item, steps in zip(found, apart, strict=True)]
+        show.document({"targets": told})
+        return
+    for item, steps in zip(found, apart, strict=True):
+        click.echo("\n".join((*_lines(item), *exceptions.reasons(steps))))
 
 
 def why_text(found: tuple[Why, ...]) -> str:

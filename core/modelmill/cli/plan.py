@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from modelmill.cli import options, show
+from modelmill.cli import exceptions, options, show
 from modelmill.cli.explain import why_document, why_text
 from modelmill.cli.fetching import fetching
 from modelmill.execute import Work, too_large
@@ -84,7 +84,9 @@ def plan_text(plan: Plan, todo: Work) -> str:
     written = show.size(sum(step.estimate.bytes_out for step in to_run))
     targets, steps = show.count(len(plan.targets), "target"), show.count(len(plan.steps), "step")
     head = f"{targets}, {steps}, {len(to_run)} to run, writing {written}"
-    return head + "\n\n" + show.table(("step", "store", "writes", "memory", "takes", "for"), rows)
+    table = show.table(("step", "store", "writes", "memory", "takes", "for"), rows)
+    told = "\n".join(exceptions.counts(plan, todo))
+    return "\n\n".join(part for part in (head, table, told) if part)
 
 
 def plan_document(plan: Plan, todo: Work) -> dict[str, Any]:
@@ -101,6 +103,7 @@ def plan_document(plan: Plan, todo: Work) -> dict[str, Any]:
                 "bytes_out": step.estimate.bytes_out,
                 "peak_memory": step.estimate.peak_memory,
                 "seconds": round(step.estimate.seconds, 3),
+                "exceptions": exceptions.exceptions(step),
             }
             for key, step in plan.steps.items()
         ],

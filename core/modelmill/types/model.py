@@ -29,6 +29,8 @@ class Facts:
     `quantization` names the last lossy scheme that the values went through, also after they were widened again.
     `details` is for what a format's own steps tell each other, under keys such as `tokenizer`. Of an artifact's last
     step, `experimental` marks the artifact, and `notes`, a list of sentences, stand in its manifest and model card.
+    `exceptions`, lists of names by the reason why, is what a step's result holds otherwise than its scheme says, such
+    as weights whose rows no block divides: `modelmill plan` counts them, `modelmill explain` tells the reasons.
     """
 
     format: str

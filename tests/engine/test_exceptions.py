@@ -1,0 +1,46 @@
+"""What a step holds otherwise than its scheme says is counted by `plan` and told by `explain`, with names in JSON."""
+
+from pathlib import Path
+
+import pytest
+from interpreters import install, make_interpreter
+
+from .conftest import BUILD, PLUGIN, Mill
+
+SHORTEN = "scheme=outlook.scheme, quantization=outlook.scheme"
+TOLD = {"it is too long": ["not", "that"], "it is a name": ["Hamlet"]}
+
+
+def make_mill(folder: Path, exceptions: object) -> Mill:
+    """A build folder whose plugin tells this of what it shortens."""
+    source = PLUGIN.read_text()
+    assert SHORTEN in source
+    source = source.replace(SHORTEN, f"{SHORTEN}, details={{'exceptions': {exceptions!r}}}")
+    install(make_interpreter(folder / "interpreter"), "letters", "1.0", {"letters": source})
+    (folder / "words").mkdir()
+    (folder / "words" / "words.txt").write_text("to be or not to be\n")
+    mill = Mill(python=folder / "interpreter" / "bin" / "python", folder=folder)
+    mill.write(BUILD)
+    return mill
+
+
+def test_exceptions_are_counted_and_told(tmp_path: Path) -> None:
+    mill, targets = make_mill(tmp_path, {**TOLD, "it never happens": []}), ("plain", "short")
+    told = mill.run("plan", *targets).out
+    assert told.endswith("\n\nshorten short: 3 weights not as the scheme says; explain tells why\n")
+    steps = {step["name"]: step["exceptions"] for step in mill.run("plan", *targets, "--json").json()["steps"]}
+    assert steps == {"shout": {}, "shorten": TOLD}
+    explained = mill.run("explain", *targets).out.splitlines()
+    at = explained.index("  not as the scheme says after shorten short:")
+    assert explained[at + 1 :] == ["    2 weights: it is too long", "    1 weight: it is a name"]
+    found = {item["target"]: item["exceptions"] for item in mill.run("explain", *targets, "--json").json()["targets"]}
+    assert found == {"plain": {}, "short": {"shorten short": TOLD}}
+    assert mill.run("build", "short").code == 0
+    assert mill.run("explain", "short").out.startswith("short: up to date\n  not as the scheme says after shorten")
+
+
+@pytest.mark.parametrize("exceptions", [["not", "that"], {"it is too long": "not"}])
+def test_a_plugin_that_tells_something_else_is_named(tmp_path: Path, exceptions: object) -> None:
+    done = make_mill(tmp_path, exceptions).run("plan", "short")
+    sentence = f"letters 1.0: 'shorten' infers the exceptions {exceptions!r}, which are no lists of names by reason"
+    assert (done.code, done.err) == (1, f"modelmill: {sentence}\n")
