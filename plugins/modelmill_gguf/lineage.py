@@ -1,7 +1,8 @@
 """Where a model comes from, in GGUF's `general` keys: name, size, licence, source, base models, data sets, sampling.
 
-Source: gguf-py's `Metadata`, for the same files. Left out is what it guesses from the name of the folder. Beyond it
-goes `general.source.revision`: GGUF has no key for the exact revision that was converted, and no other says which.
+Source: gguf-py's `Metadata`, for the same files. Left out is what it guesses from names: that of the folder, and the
+version in that of a base model or a data set, which its name holds anyway. Beyond it goes `general.source.revision`:
+GGUF has no key for the exact revision that was converted, and no other says which.
 """
 
 import re
@@ -43,8 +44,14 @@ def lineage_fields(
     organization, name = _identity(config, card)
     if name:
         fields.append(string("general.name", name))
-    if organization:
-        fields.append(string("general.organization", organization))
+    for key, text in (
+        ("author", _stated(card, "author", "model_author", "model_creator")),
+        ("version", _stated(card, "version", "model_version")),
+        ("organization", organization),
+        ("description", _stated(card, "description", "model_description")),
+    ):
+        if text:
+            fields.append(string(f"general.{key}", text))
     fields.append(string("general.size_label", size_label(parameters)))
     for key, entry in (
         ("license", "license"),
@@ -89,16 +96,19 @@ def _sampling(generation: Mapping[str, Any]) -> list[Field]:
 
 def _identity(config: Mapping[str, Any], card: Mapping[str, Any]) -> tuple[str | None, str | None]:
     """Organization and name: the card's words, else those of the hub's identifier that config.json was saved with."""
-    organization, name = card.get("organization"), card.get("model_name", card.get("name"))
+    organization = _stated(card, "organization", "model_organization")
+    name = _stated(card, "model_name", "name")
     saved = config.get("_name_or_path")
     # A path of somebody's machine says nothing about the model.
     if isinstance(saved, str) and re.fullmatch(r"[\w.-]+/[\w.-]+", saved) and not saved.startswith("."):
         owner, _, model = saved.partition("/")
         organization, name = organization or owner, name or _title(model)
-    return (
-        organization if isinstance(organization, str) else None,
-        name if isinstance(name, str) else None,
-    )
+    return organization, name
+
+
+def _stated(card: Mapping[str, Any], *keys: str) -> str | None:
+    """The first text under one of these keys."""
+    return next((found for key in keys if isinstance(found := card.get(key), str) and found), None)
 
 
 def _source(lineage: Lineage | None) -> list[Field]:
@@ -124,15 +134,17 @@ def _references(kind: str, identifiers: Sequence[str]) -> list[Field]:
     fields = [uint32(f"general.{kind}.count", len(identifiers))]
     for at, identifier in enumerate(identifiers):
         key = f"general.{kind}.{at}"
-        hub = identifier.removeprefix(_HUB)
-        owner, _, model = hub.partition("/")
-        is_url = "://" in hub
-        if not is_url:
+        is_url = "://" in identifier
+        # An address says more than where it leads only where it is that of a repository and nothing deeper.
+        on_hub = re.fullmatch(r"https?://huggingface\.co/([^/]+/[^/]+)", identifier)
+        name = on_hub[1] if on_hub else identifier
+        owner, _, model = (name, "", "") if " " in name else name.partition("/")
+        if not is_url or on_hub:
             fields.append(string(f"{key}.name", _title(model or owner)))
-        if model and not is_url:
-            fields.append(string(f"{key}.organization", _title(owner)))
-        if model or is_url:
-            fields.append(string(f"{key}.repo_url", hub if is_url else _HUB + hub))
+            if model:
+                fields.append(string(f"{key}.organization", _title(owner)))
+        if is_url or model:
+            fields.append(string(f"{key}.repo_url", identifier if is_url else _HUB + identifier))
     return fields
 
 

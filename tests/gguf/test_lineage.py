@@ -1,5 +1,6 @@
 """What a GGUF file says of the checkpoint's own origin."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from gguf_conversions import convert, outlook, predicted
+from gguf_conversions import convert, outlook, predicted, reference
 from gguf_parts import ours
 from source_parts.hub import COMMIT, Hub, serving
 
@@ -21,6 +22,46 @@ from modelmill_gguf.header import read_header
 from modelmill_gguf.options import ConvertOptions
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
+RICH_CARD = """---
+license: other
+license_name: tiny-community
+license_link: https://example.com/LICENSE
+language:
+- en
+- de
+tags: [chat, small-models]
+pipeline_tag: text-generation
+library_name: transformers
+author: Some Body
+model_creator: Another Body
+version: "1.5"
+description: A model that says nothing.
+organization: Tiny Makers
+base_model:
+- mistralai/Mistral-7B-v0.1
+- https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct
+- http://huggingface.co/gpt2/small
+- https://example.com/models/base
+- some model
+- gpt2
+datasets:
+- HuggingFaceTB/smoltalk
+- wikitext
+- https://huggingface.co/datasets/allenai/c4
+metrics:
+- accuracy
+---
+# A model
+"""
+GENERATION = {
+    "do_sample": True,
+    "max_new_tokens": 100,
+    "min_p": 0.05,
+    "repetition_penalty": 1.05,
+    "temperature": 0.6,
+    "top_k": 20,
+    "top_p": 0.95,
+}
 CARD = "---\nlicense: apache-2.0\nbase_model: Team/Base-Model\n---\n# A model\n"
 
 
@@ -85,6 +126,22 @@ def test_licence_and_base_model_are_the_cards(tmp_path: Path, checkpoint: Path) 
     assert value(fields["general.license"]) == "apache-2.0"
     assert value(fields["general.base_model.0.repo_url"]) == "https://huggingface.co/Team/Base-Model"
     assert predicted(checkpoint).licence == "Apache-2.0"
+
+
+def test_a_rich_card_becomes_what_llama_cpps_script_makes_of_it(tmp_path: Path, llama_cpp_sdist: Path) -> None:
+    source = make_checkpoint(tmp_path / "checkpoint", "llama")
+    (source / "README.md").write_text(RICH_CARD)
+    (source / "generation_config.json").write_text(json.dumps(GENERATION))
+    file = convert(source, tmp_path / "out", "BF16") / "model.gguf"
+    reference(llama_cpp_sdist, [(source, tmp_path / "theirs.gguf", "BF16", "smollm")])
+    ours, theirs = (
+        [(field.key, value(field)) for field in read_header(path).fields.values() if field.key.startswith("general.")]
+        for path in (file, tmp_path / "theirs.gguf")
+    )
+    # The name is that of the folder, and the version a guess from the base model's name.
+    guessed = {"general.name", "general.base_model.0.version"}
+    assert ours == [item for item in theirs if item[0] not in guessed]
+    assert guessed <= dict(theirs).keys()
 
 
 def test_the_fused_way_says_the_same(tmp_path: Path, checkpoint: Path) -> None:
