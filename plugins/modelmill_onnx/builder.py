@@ -5,6 +5,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator
+from functools import partialmethod
 from typing import Any
 
 import torch
@@ -73,29 +74,42 @@ def _extra_options(options: BuildOptions) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _builder() -> Iterator[Any]:
-    """The builder's module, with two of its habits switched off.
+    """The builder's module, with three of its habits switched off.
 
     It asks the git repository that it happens to be installed in for its commit, and writes that into the model as
     its own version. It adds 1 to Gemma's norms in the checkpoint's bfloat16, which rounds them to a hundredth.
-    Its package also extends `sys.path`, for it imports its parts as top-level modules.
+    It stops at SmolLM3's layers without a rotary embedding, or rotates them all the same. Its package also extends
+    `sys.path`, for it imports its parts as top-level modules.
     """
     path = list(sys.path)
     from onnxruntime_genai.models import builder
-    from onnxruntime_genai.models.builder import Model
+    from onnxruntime_genai.models.builder import Model, SmolLM3Model
 
-    commit, load = Model.get_genai_commit, Model.load_weights
+    commit, load, attend = Model.get_genai_commit, Model.load_weights, SmolLM3Model.make_attention
     Model.get_genai_commit = staticmethod(lambda: None)
     Model.load_weights = lambda model, folder: _widened(model, load(model, folder))
+    SmolLM3Model.make_attention = partialmethod(_with_rope_where_it_is, Model.make_attention)
     try:
         yield builder
     finally:
-        Model.get_genai_commit, Model.load_weights = commit, load
+        Model.get_genai_commit, Model.load_weights, SmolLM3Model.make_attention = commit, load, attend
         sys.path[:] = path
 
 
 def _widened(model: Any, weights: Any) -> Any:
     """A checkpoint's weights, in float32 where the builder computes with them."""
     return weights.float() if model.layernorm_attrs["add_offset"] else weights
+
+
+def _with_rope_where_it_is(model: Any, attend: Any, layer: int, attention: Any, root_input: str, **given: Any) -> None:
+    """Build one attention of SmolLM3, rotated neither inside nor outside of the operator where the layer is not."""
+    own = dict(model.attention_attrs)
+    if not model.no_rope_layers[layer]:
+        model.attention_attrs |= {"rope": False, "use_rope_in_attn": False}
+    try:
+        attend(model, layer, attention, root_input, **given)
+    finally:
+        model.attention_attrs |= {key: own[key] for key in ("rope", "use_rope_in_attn")}
 
 
 def _flatten_rope(config: Any) -> None:

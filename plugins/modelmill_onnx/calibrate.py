@@ -67,7 +67,7 @@ def mean_squares(
         session = _session(model, folder, names)
         sums = {name: np.zeros(widths[name], np.float64) for name in names}
         for chunk in chunks:
-            for name, value in zip(names, session.run(names, feeds(session, folder, chunk)), strict=True):
+            for name, value in zip(names, _run(session, names, feeds(session, folder, chunk)), strict=True):
                 rows = np.asarray(value, np.float64).reshape(-1, widths[name])
                 sums[name] += (rows * rows).mean(0)
         found.update({name: (total / len(chunks)).astype(np.float32) for name, total in sums.items()})
@@ -86,12 +86,24 @@ def hessians(
         session = _session(model, folder, names)
         sums = {name: torch.zeros(widths[name], widths[name], dtype=torch.float64) for name in names}
         for chunk in chunks:
-            values = session.run(names, feeds(session, folder, chunk))
+            values = _run(session, names, feeds(session, folder, chunk))
             for name, value in zip(names, values, strict=True):
                 rows = torch.from_numpy(np.asarray(value, np.float32).reshape(-1, widths[name]))
                 sums[name] += (rows.T @ rows).double()
         for name in names:
             yield name, sums.pop(name).numpy()
+
+
+def _run(session: onnxruntime.InferenceSession, names: list[str], given: dict[str, Any]) -> list[Any]:
+    """The activations. ConvertError where the CPU does not compute what the model is made of for another device."""
+    try:
+        found: list[Any] = session.run(names, given)
+    except Exception as error:
+        raise ConvertError(
+            "ONNX Runtime's CPU provider, which shows the activations to gptq and importance, cannot run this model: "
+            f"{' '.join(str(error).split())[:400]}; use the algorithm mse, k_quant, hqq or rtn"
+        ) from error
+    return found
 
 
 def _passes(sizes: Mapping[str, int]) -> Iterator[list[str]]:

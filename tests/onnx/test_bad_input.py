@@ -57,6 +57,24 @@ def test_head_size_that_the_kernel_does_not_take_is_refused(source: Path) -> Non
     assert "multiple of 16" in refusal(replace(known, config={**known.config, "head_dim": 24}))
 
 
+@pytest.mark.parametrize(
+    "rope",
+    [
+        {"rope_scaling": {"rope_type": "linear", "factor": 8.0}},
+        {"rope_parameters": {"full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6}}},
+    ],
+    ids=["flat", "nested"],
+)
+def test_linear_rope_of_gemma_3_is_refused_and_of_others_is_not(source: Path, tmp_path: Path, rope: Any) -> None:
+    known = facts(make_checkpoint(tmp_path / "gemma3", "gemma3"))
+    plain = FROM_HUGGINGFACE.infer(Outlook(facts=known, scheme="fp32", options=BuildOptions()))
+    assert isinstance(plain, Facts)
+    assert "rotary embedding" in refusal(replace(known, config={**known.config, **rope}))
+    other = facts(source)
+    scaled = replace(other, config={**other.config, **rope})
+    assert isinstance(FROM_HUGGINGFACE.infer(Outlook(facts=scaled, scheme="fp32", options=BuildOptions())), Facts)
+
+
 def test_fp16_is_refused_for_the_cpu_alone(source: Path) -> None:
     assert "cuda" in refusal(facts(source), "fp16")
     outlook = Outlook(facts=facts(source), scheme="fp16", options=BuildOptions(execution_provider="cuda"))
@@ -120,6 +138,22 @@ def test_weights_past_the_end_of_their_file_are_refused(folder: Path) -> None:
 def test_weights_that_are_not_there_are_named(folder: Path) -> None:
     (folder / "model.onnx.data").unlink()
     with pytest.raises(ConvertError, match="not in the folder"):
+        FORMAT.validate(folder)
+
+
+@pytest.mark.parametrize(
+    ("domain", "said"),
+    [
+        ("", r"^model\.onnx: onnx\.checker finds a fault: .*UnknownByAll"),
+        ("com.microsoft", r"^model\.onnx: ONNX Runtime does not open it: .*UnknownByAll"),
+    ],
+)
+def test_an_operator_that_nobody_knows_is_refused_and_named(folder: Path, domain: str, said: str) -> None:
+    model = onnx.load(str(folder / "model.onnx"), load_external_data=False)
+    node = next(node for node in model.graph.node if node.op_type == "Sigmoid")
+    node.op_type, node.domain = "UnknownByAll", domain
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ConvertError, match=said):
         FORMAT.validate(folder)
 
 

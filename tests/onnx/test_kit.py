@@ -1,15 +1,17 @@
 """The conformance kit on what the ONNX plugin offers."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from onnx_parts.encoders import make_onnx_encoder
-from onnx_parts.folders import build, quantize
+from onnx_parts.folders import build, contents, quantize
 
 from modelmill import Facts
 from modelmill.testing import ConverterSuite, FormatSuite, QuantizerSuite
+from modelmill.testing.bench import Bench
 from modelmill.testing.checkpoints import make_checkpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch's, transformers' and onnxruntime's own
@@ -36,17 +38,36 @@ class TestFromHuggingFaceInt4(TestFromHuggingFace):
 
 
 class TestQuantize(QuantizerSuite):
+    """With a calibration text, where the record's own choice is GPTQ."""
+
     plugin = "modelmill_onnx"
     name = "onnx-quantize"
-    text: ClassVar[str] = " ".join(f"word {number} of the text" for number in range(8000))
+    options: ClassVar[Mapping[str, Any]] = {"calibration_chunks": 2}
 
     def make_source(self, folder: Path) -> None:
         made = build(make_checkpoint(folder.parent / "checkpoint", "qwen2"), folder.parent / "built")
         for path in made.iterdir():
             path.rename(folder / path.name)
 
+    def make_inputs(self, folder: Path) -> Mapping[str, Path]:
+        text = folder / "text"
+        text.mkdir()
+        (text / "words.txt").write_text(" ".join(f"word {number} of the text" for number in range(3000)))
+        return {"calibration": text}
+
     def check_facts(self, inferred: Facts, found: Facts) -> None:
         same_kind(inferred, found)
+
+    @pytest.mark.parametrize("text", [b"too short", b"\xff" * 9000], ids=["short", "not UTF-8"])
+    def test_a_bad_text_is_refused(self, bench: Bench, tmp_path: Path, text: bytes) -> None:
+        (tmp_path / "words.txt").write_bytes(text)
+        run = bench.run(replace(bench.job("int4"), inputs={"calibration": tmp_path}))
+        assert run.outcome.event == "refused"
+        assert "the calibration text" in run.outcome.message
+
+    def test_a_text_leads_to_gptq(self, bench: Bench) -> None:
+        named = bench.well(bench.run(bench.job("int4", options={"algorithm": "gptq"})), "gptq")
+        assert contents(bench.result("int4").out) == contents(named.out)
 
 
 class TestQuantizeDynamic(QuantizerSuite):

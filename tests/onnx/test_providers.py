@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto
 from onnx_parts.folders import build, logits, quantize
 
-from modelmill import Facts, Outlook, Refusal
+from modelmill import ConvertError, Facts, Outlook, Refusal
 from modelmill.checkpoint import facts
 from modelmill.testing.architectures import Shape
 from modelmill.testing.checkpoints import make_checkpoint
@@ -74,6 +74,31 @@ def test_a_device_gets_halves_and_its_attention_also_below_integers(
         assert scales == {TensorProto.FLOAT16}
         assert QUANTIZE.estimate(outlook, inferred).bytes_out == pytest.approx(size(smaller), rel=0.1)
         assert 0 < np.abs(logits(smaller, IDS) - wanted).mean() < bound * np.abs(wanted).mean()
+
+
+@pytest.mark.parametrize(
+    ("name", "providers"), [("smollm3", ("cuda", "dml", "webgpu")), ("gemma3", ("dml",))], ids=["smollm3", "gemma3"]
+)
+def test_layers_with_embeddings_of_their_own_compute_the_same_on_every_device(
+    tmp_path: Path, name: str, providers: tuple[str, ...]
+) -> None:
+    source = make_checkpoint(tmp_path / "source", name, shape=Shape(layers=6))
+    wanted = logits(build(source, tmp_path / "cpu"), IDS)
+    for provider in providers:
+        made = build(source, tmp_path / provider, "fp16", execution_provider=provider)
+        FORMAT.validate(made)
+        assert np.abs(logits(made, IDS) - wanted).max() < 5e-3 * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("provider", ["cuda", "webgpu"])
+def test_what_the_cpu_cannot_run_is_quantized_without_its_activations(tmp_path: Path, provider: Provider) -> None:
+    source = make_checkpoint(tmp_path / "source", "qwen3")
+    made = build(source, tmp_path / "made", "fp16", execution_provider=provider)
+    smaller = quantize(made, tmp_path / "smaller")
+    FORMAT.validate(smaller)
+    assert FORMAT.facts(smaller).scheme == "int4"
+    with pytest.raises(ConvertError, match=r"CPU provider.* cannot run this model: .*use the algorithm mse"):
+        quantize(made, tmp_path / "refused", algorithm="importance")
 
 
 @pytest.mark.parametrize("provider", ["cpu", "cuda", "dml", "webgpu"])
