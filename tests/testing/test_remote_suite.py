@@ -3,24 +3,25 @@
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from modelmill import Publication, Published, Pulled, PullJob, Remote, RemoteError
 from modelmill.testing import RemoteSuite
 from modelmill.testing.folders import contents
-from modelmill.testing.remotes import make_release
+from modelmill.testing.remotes import TARGET, make_release
 from modelmill_artifacts import canonical, release
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """There is nothing to choose."""
+    layout: Literal["flat", "deep"] = "flat"
 
 
-def remote(fault: str = "") -> Remote[Options]:
+def remote(fault: str = "") -> Remote[Options]:  # noqa: C901 - a fault a line
     def publish(job: Publication[Options]) -> Published:
         digest = canonical.sha256(contents(job.release))
         place = Path(job.reference) / release.read(job.release).version
@@ -30,6 +31,8 @@ def remote(fault: str = "") -> Remote[Options]:
         if is_there:
             shutil.rmtree(place)
         shutil.copytree(job.release, place)
+        if job.options.layout == "deep" and fault == "has a choice that loses a file":
+            (place / TARGET / "LICENSE").unlink()
         if fault == "changes the release":
             (job.release / "published").touch()
         moved = 1 if not is_there or fault == "moves all again" else 0
@@ -54,9 +57,15 @@ def remote(fault: str = "") -> Remote[Options]:
     return Remote(scheme="folder", options=Options, publish=publish, pull=pull)
 
 
-SUITE = RemoteSuite()
+class Suite(RemoteSuite):
+    plugin = "little_plugin"
+    scheme = "folder"
+
+
+SUITE = Suite()
 TESTS: dict[str, Callable[[Remote[Any], str, Path, Path], None]] = {
     "comes back": SUITE.test_a_release_comes_back_as_it_was,
+    "choice": partial(SUITE.test_every_choice_of_every_option_works, choice=("layout", "deep")),
     "second": lambda record, place, made, _: SUITE.test_a_second_publish_moves_nothing(record, place, made),
     "version": SUITE.test_a_version_never_changes,
     "trusted": SUITE.test_what_is_not_to_be_trusted_never_appears,
@@ -79,6 +88,7 @@ def test_a_sound_remote_passes(test: str, tmp_path: Path) -> None:
     [
         ("changes the release", "comes back"),
         ("loses a file", "comes back"),
+        ("has a choice that loses a file", "choice"),
         ("appears before it is verified", "comes back"),
         ("appears before it is verified", "trusted"),
         ("verifies nothing", "comes back"),
@@ -89,5 +99,5 @@ def test_a_sound_remote_passes(test: str, tmp_path: Path) -> None:
     ],
 )
 def test_a_remote_is_caught_that(fault: str, test: str, tmp_path: Path) -> None:
-    with pytest.raises((AssertionError, pytest.fail.Exception)):
+    with pytest.raises((AssertionError, pytest.fail.Exception), match=r"^little_plugin: remote folder: "):
         attempt(test, fault, tmp_path)

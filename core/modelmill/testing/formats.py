@@ -54,19 +54,19 @@ class FormatSuite(Suite):
         return folder
 
     def test_detect_knows_its_own_and_nothing_else(self, record: Format, sample: Path, tmp_path: Path) -> None:
-        with self.sound("detect"):
+        with self._sound("detect"):
             found = record.detect(sample)
         assert found, f"{self}: detect does not know the sample"
         for name, content in {"empty": None, "text": b"hello\n", "noise": bytes(range(256)) * 16}.items():
             (tmp_path / name).mkdir()
             if content is not None:
                 (tmp_path / name / "file.bin").write_bytes(content)
-            with self.sound("detect"):
+            with self._sound("detect"):
                 found = record.detect(tmp_path / name)
             assert not found, f"{self}: detect takes a folder with {name} for its own"
 
     def test_facts_say_what_is_there_and_survive_json(self, record: Format, sample: Path) -> None:
-        with self.sound("facts"):
+        with self._sound("facts"):
             facts = record.facts(sample)
         assert facts.format == self.name, f"{self}: the facts say that the format is {facts.format!r}"
         is_known = facts.scheme is None or facts.scheme in record.schemes
@@ -81,13 +81,13 @@ class FormatSuite(Suite):
 
     def test_facts_do_not_depend_on_where_the_model_lies(self, record: Format, sample: Path, tmp_path: Path) -> None:
         copy = shutil.copytree(sample, tmp_path / "another place" / "with ümlaut")
-        with self.sound("facts"):
+        with self._sound("facts"):
             found, wanted = record.facts(copy), record.facts(sample)
         assert found == wanted, f"{self}: the facts depend on where the model lies"
 
     def test_a_sound_model_is_valid_and_left_alone(self, record: Format, sample: Path) -> None:
         before = snapshot(sample)
-        with self.sound("validate finds fault with the sample"):
+        with self._sound("validate finds fault with the sample"):
             record.validate(sample)
         assert snapshot(sample) == before, f"{self}: validate changes the model"
 
@@ -95,15 +95,15 @@ class FormatSuite(Suite):
         if record.tensors is None:
             return
         found = []
-        with self.sound("tensors"):
+        with self._sound("tensors"):
             for data in record.tensors(sample):
                 found.append(data.tensor)
-                self.check_values(data)
+                self._check_values(data)
             facts = record.facts(sample)
         wanted = sorted(facts.tensors, key=lambda tensor: tensor.name)
         assert sorted(found, key=lambda tensor: tensor.name) == wanted, f"{self}: tensors gives others than the facts"
 
-    def check_values(self, data: TensorData) -> None:
+    def _check_values(self, data: TensorData) -> None:
         """See that a tensor has bytes, and as many float32 values as its shape says."""
         name = data.tensor.name
         if len(data.raw) == 0:
@@ -119,11 +119,11 @@ class FormatSuite(Suite):
             content = path.read_bytes()
             for place in places:
                 path.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
-                assert self.is_refused(record, sample), f"{self}: {path.name}: a flipped byte {place} passes as sound"
+                assert self._is_refused(record, sample), f"{self}: {path.name}: a flipped byte {place} passes as sound"
             path.write_bytes(content)
             tried += len(places)
         assert tried, f"{self}: the suite's `structure` names no byte of the sample, so none was flipped"
-        with self.sound("validate finds fault with the sample"):
+        with self._sound("validate finds fault with the sample"):
             record.validate(sample)
 
     def test_validate_finds_a_file_cut_short(self, record: Format, sample: Path) -> None:
@@ -134,11 +134,11 @@ class FormatSuite(Suite):
         for size in {0, 1, 7, len(content) // 3, len(content) // 2, len(content) - 1}:
             largest.write_bytes(content[:size])
             told = f"{self}: {largest.name}: {size} of {len(content)} bytes pass as sound"
-            assert self.is_refused(record, sample), told
+            assert self._is_refused(record, sample), told
 
     def test_damage_raises_convert_error_and_nothing_else(self, record: Format, sample: Path, tmp_path: Path) -> None:
         for damage in damaged(sample, tmp_path / "damaged"):
-            self.check_errors(record, damage.folder, f"{damage.file} {damage.what}")
+            self._check_errors(record, damage.folder, f"{damage.file} {damage.what}")
         chance = random.Random(4242)  # noqa: S311 - the same flips in every run
         for path in sorted(path for path in sample.rglob("*") if path.is_file()):
             content = path.read_bytes()
@@ -146,22 +146,22 @@ class FormatSuite(Suite):
                 place = min(chance.randrange(len(content)), chance.randrange(len(content)))
                 flipped = content[place] ^ 1 << chance.randrange(8)
                 path.write_bytes(content[:place] + bytes([flipped]) + content[place + 1 :])
-                self.check_errors(record, sample, f"{path.name}: byte {place} is {flipped:#x}")
+                self._check_errors(record, sample, f"{path.name}: byte {place} is {flipped:#x}")
             path.write_bytes(content)
 
-    def is_refused(self, record: Format, folder: Path) -> bool:
+    def _is_refused(self, record: Format, folder: Path) -> bool:
         """Whether `validate` finds the folder not sound."""
-        with self.sound("validate"):
+        with self._sound("validate"):
             try:
                 record.validate(folder)
             except ConvertError:
                 return True
         return False
 
-    def check_errors(self, record: Format, folder: Path, what: str) -> None:
+    def _check_errors(self, record: Format, folder: Path, what: str) -> None:
         """See that nothing but ConvertError comes of what may be damaged."""
         for ask in (record.detect, record.facts, record.validate):
-            with self.sound(what):
+            with self._sound(what):
                 try:
                     ask(folder)
                 except ConvertError as error:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import pytest
 
 from modelmill import registry
+from modelmill.errors import ModelmillError
 from modelmill.hardware import load_profile
 from modelmill.testing import plugins
 from modelmill.testing.suite import Suite
@@ -37,11 +38,20 @@ class HardwareSuite(Suite):
         own = {offer.name: offer.toml for offer in importlib.import_module(self.plugin).modelmill_hardware()}
         return load_profile(profile.name, {**texts, **own}).fields
 
+    def _told(self, profile: HardwareProfile) -> str:
+        """Whose fault a failure is."""
+        return f"{self.plugin}: hardware {profile.name}"
+
     def test_profile_is_sound(self, profile: HardwareProfile) -> None:
-        assert self.fields(profile)["description"]
+        try:
+            fields = self.fields(profile)
+        except ModelmillError as error:
+            pytest.fail(f"{self._told(profile)}: {error}")
+        assert fields["description"], f"{self._told(profile)}: describes nothing"
 
     def test_name_can_stand_in_a_path(self, profile: HardwareProfile) -> None:
-        assert plugins.legal(profile.name), f"{profile.name!r}: lower-case letters, digits, dots and hyphens only"
+        told = f"{self._told(profile)}: lower-case letters, digits, dots and hyphens only"
+        assert plugins.legal(profile.name), told
 
     def test_figures_say_where_they_come_from(self, profile: HardwareProfile) -> None:
         fields = self.fields(profile)
@@ -49,7 +59,7 @@ class HardwareSuite(Suite):
             "workload"
         }
         evident = {name.split(".")[1] for name in fields if name.startswith("evidence.")}
-        assert tables <= evident, f"no [evidence] for {sorted(tables - evident)}"
+        assert tables <= evident, f"{self._told(profile)}: has no [evidence] for {', '.join(sorted(tables - evident))}"
 
     def test_runtimes_are_said_to_run_schemes_that_exist(self, profile: HardwareProfile) -> None:
         """Of a runtime that no installed format names nothing is known."""
@@ -60,4 +70,5 @@ class HardwareSuite(Suite):
             loads = [record for record in formats if runtime in record.runtimes]
             if table == "runtime" and word != "min" and loads:
                 unknown = set(schemes) - {scheme for record in loads for scheme in record.schemes}
-                assert not unknown, f"{name}: {', '.join(sorted(unknown))} is no scheme of a format for {runtime}"
+                told = f"{name}: {', '.join(sorted(unknown))} is no scheme of a format for {runtime}"
+                assert not unknown, f"{self._told(profile)}: {told}"

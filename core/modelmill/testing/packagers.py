@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 import pytest
 
 from modelmill.decode import DecodeError, decode
+from modelmill.errors import ConvertError
+from modelmill.testing import plugins
 from modelmill.testing.artifacts import make_artifact
 from modelmill.testing.folders import contents, snapshot
-from modelmill.testing.plugins import packager
 from modelmill.testing.suite import Suite
 from modelmill.types import Hardware, PackageJob, Packager
 
@@ -29,13 +30,13 @@ class PackagerSuite(Suite):
 
     def make_artifact(self, folder: Path) -> None:
         """Put an artifact that it packages into an empty folder."""
-        formats = packager(self.plugin, self.name).formats
+        formats = plugins.packager(self.plugin, self.name).formats
         make_artifact(folder, model_format=formats[0] if formats else "gguf")
 
     @pytest.fixture
     def record(self) -> Packager[Any]:
         """The packager under test."""
-        return packager(self.plugin, self.name)
+        return plugins.packager(self.plugin, self.name)
 
     @pytest.fixture
     def artifact(self, tmp_path: Path) -> Path:
@@ -44,14 +45,22 @@ class PackagerSuite(Suite):
         self.make_artifact(tmp_path / "artifact")
         return tmp_path / "artifact"
 
-    def package(self, record: Packager[Any], artifact: Path, out: Path) -> dict[str, str]:
+    @classmethod
+    def pytest_generate_tests(cls, metafunc: pytest.Metafunc) -> None:
+        """One test for every value of every option that is a choice."""
+        if "choice" in metafunc.fixturenames:
+            plugins.parametrize_choices(metafunc, plugins.packager(cls.plugin, cls.name).options)
+
+    def package(
+        self, record: Packager[Any], artifact: Path, out: Path, options: Mapping[str, Any] | None = None
+    ) -> dict[str, str]:
         """Package into a new folder and say what is there then."""
         out.mkdir(parents=True)
         record.package(
             PackageJob(
                 artifact=artifact,
                 out=out,
-                options=decode(record.options, self.options),
+                options=decode(record.options, {**self.options, **(options or {})}),
                 hardware=Hardware(fields=self.hardware) if self.hardware else None,
                 memory=self.memory,
             )
@@ -61,13 +70,13 @@ class PackagerSuite(Suite):
     def test_same_artifact_gives_same_bytes_wherever_it_lies(
         self, record: Packager[Any], artifact: Path, tmp_path: Path
     ) -> None:
-        first = self.package(record, artifact, tmp_path / "first")
-        assert first, "the package is empty"
-        (tmp_path / "another place").mkdir()
-        moved = artifact.rename(tmp_path / "another place" / "artifact")
-        for path in moved.rglob("*"):
-            path.touch()
-        assert self.package(record, moved, tmp_path / "another place" / "second") == first
+        self._check_bytes(record, artifact, tmp_path, {})
+
+    def test_every_choice_of_every_option_works_or_is_refused(
+        self, record: Packager[Any], artifact: Path, tmp_path: Path, choice: tuple[str, Any]
+    ) -> None:
+        if choice[0]:
+            self._check_bytes(record, artifact, tmp_path, {choice[0]: choice[1]})
 
     def test_artifact_and_working_folder_stay_as_they_were(
         self, record: Packager[Any], artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -75,10 +84,32 @@ class PackagerSuite(Suite):
         (tmp_path / "cwd").mkdir()
         monkeypatch.chdir(tmp_path / "cwd")
         before = snapshot(artifact)
-        self.package(record, artifact, tmp_path / "out")
-        assert snapshot(artifact) == before
-        assert list((tmp_path / "cwd").iterdir()) == []
+        with self._sound("package"):
+            self.package(record, artifact, tmp_path / "out")
+        assert snapshot(artifact) == before, f"{self}: changes the artifact, which is read-only"
+        assert list((tmp_path / "cwd").iterdir()) == [], f"{self}: writes into its working folder"
 
     def test_unknown_options_are_rejected(self, record: Packager[Any]) -> None:
-        with pytest.raises(DecodeError, match="unknown key"):
+        with self._refused(DecodeError, "an option that is none of its own", "unknown key"):
             decode(record.options, {**self.options, "no_such_option": 1})
+
+    def _check_bytes(self, record: Packager[Any], artifact: Path, folder: Path, options: Mapping[str, Any]) -> None:
+        """Package in two places and compare; with options of a choice it may be refused, in words."""
+        told = "".join(f"{name} = {value!r}: " for name, value in options.items())
+        with self._sound(f"{told}package"):
+            try:
+                first = self.package(record, artifact, folder / "first", options)
+            except ConvertError as error:
+                if not options:
+                    raise
+                if not str(error).strip():
+                    pytest.fail(f"{self}: {told}refuses without a word")
+                return
+        assert first, f"{self}: {told}the package is empty"
+        (folder / "another place").mkdir()
+        moved = artifact.rename(folder / "another place" / "artifact")
+        for path in moved.rglob("*"):
+            path.touch()
+        with self._sound(f"{told}package"):
+            second = self.package(record, moved, folder / "another place" / "second", options)
+        assert second == first, f"{self}: {told}the bytes depend on where the artifact lies, or on its times"

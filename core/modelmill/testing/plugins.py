@@ -5,11 +5,14 @@ import re
 import typing
 from collections.abc import Iterator
 from dataclasses import MISSING, fields
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from modelmill import registry
 from modelmill.step import find
 from modelmill.types import Format, Maker, Packager, Remote, SignerOffer, Source
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def offers(module: str, hook: str) -> list[Any]:
@@ -78,3 +81,9 @@ def literals(options: type[Any]) -> Iterator[tuple[str, Any]]:
                 for value in typing.get_args(choice):
                     if item.default is MISSING or value != item.default:
                         yield item.name, value
+
+
+def parametrize_choices(metafunc: "pytest.Metafunc", options: type[Any]) -> None:
+    """One test for every value of `literals`; where there is none, one without a name or value."""
+    choices = list(literals(options)) or [("", None)]
+    metafunc.parametrize("choice", choices, ids=[f"{name}={value}" if name else "none" for name, value in choices])

@@ -8,9 +8,9 @@ import pytest
 
 from modelmill.decode import DecodeError, decode
 from modelmill.errors import RemoteError
+from modelmill.testing import plugins
 from modelmill.testing.artifacts import make_artifact
 from modelmill.testing.folders import contents, snapshot
-from modelmill.testing.plugins import remote
 from modelmill.testing.suite import Suite
 from modelmill.types import Publication, Published, Pulled, PullJob, Remote
 from modelmill_artifacts import release
@@ -38,6 +38,12 @@ class RemoteSuite(Suite):
         """The scheme of its URIs."""
         yield cls.scheme
 
+    @classmethod
+    def pytest_generate_tests(cls, metafunc: pytest.Metafunc) -> None:
+        """One test for every value of every option that is a choice."""
+        if "choice" in metafunc.fixturenames:
+            plugins.parametrize_choices(metafunc, plugins.remote(cls.plugin, cls.scheme).options)
+
     def make_place(self, folder: Path) -> str:
         """Make a place where nothing is published yet, in an empty folder if need be; return what follows `scheme://`."""
         raise NotImplementedError("make a place to publish to: def make_place(self, folder: Path) -> str")
@@ -45,7 +51,7 @@ class RemoteSuite(Suite):
     @pytest.fixture
     def record(self) -> Remote[Any]:
         """The remote under test."""
-        return remote(self.plugin, self.scheme)
+        return plugins.remote(self.plugin, self.scheme)
 
     @pytest.fixture
     def place(self, tmp_path: Path) -> str:
@@ -58,74 +64,99 @@ class RemoteSuite(Suite):
         """A finished release, unsigned."""
         return make_release(tmp_path / "made", "Q4_K_M")
 
-    def publish(self, record: Remote[Any], folder: Path, place: str) -> Published:
+    def publish(
+        self, record: Remote[Any], folder: Path, place: str, options: Mapping[str, Any] | None = None
+    ) -> Published:
         """Publish a release as it is."""
-        return record.publish(
-            Publication(release=folder, reference=place, options=decode(record.options, self.options))
-        )
+        filled = decode(record.options, {**self.options, **(options or {})})
+        return record.publish(Publication(release=folder, reference=place, options=filled))
 
-    def pull(self, record: Remote[Any], reference: str, output: Path, verify: Verify) -> Pulled:
+    def pull(
+        self,
+        record: Remote[Any],
+        reference: str,
+        output: Path,
+        verify: Verify,
+        options: Mapping[str, Any] | None = None,
+    ) -> Pulled:
         """Pull one target of a release."""
         scratch = output.parent / "scratch"
         scratch.mkdir(parents=True, exist_ok=True)
-        options = decode(record.options, self.options)
+        filled = decode(record.options, {**self.options, **(options or {})})
         return record.pull(
-            PullJob(reference=reference, output=output, scratch=scratch, options=options, verify=verify, target=TARGET)
+            PullJob(reference=reference, output=output, scratch=scratch, options=filled, verify=verify, target=TARGET)
         )
 
     def test_a_release_comes_back_as_it_was(self, record: Remote[Any], place: str, made: Path, tmp_path: Path) -> None:
-        before = snapshot(made)
-        published = self.publish(record, made, place)
-        assert snapshot(made) == before, "publishing only reads"
-        output = tmp_path / "here" / "out"
-        seen = []
+        self._check_way(record, place, made, tmp_path, {})
 
-        def verify(folder: Path, target: str) -> None:
-            assert not output.exists(), "verified before it appears"
-            seen.append((contents(folder), target))
-
-        pulled = self.pull(record, published.reference, output, verify)
-        assert (pulled.target, pulled.digest) == (TARGET, published.digest)
-        assert contents(output) == _wanted(made)
-        assert seen == [(_wanted(made), TARGET)], "all of it is verified, once"
+    def test_every_choice_of_every_option_works(
+        self, record: Remote[Any], place: str, made: Path, tmp_path: Path, choice: tuple[str, Any]
+    ) -> None:
+        if choice[0]:
+            self._check_way(record, place, made, tmp_path, {choice[0]: choice[1]})
 
     def test_a_second_publish_moves_nothing(self, record: Remote[Any], place: str, made: Path) -> None:
-        first = self.publish(record, made, place)
-        assert first.bytes_moved > 0
-        second = self.publish(record, made, place)
-        assert (second.reference, second.digest) == (first.reference, first.digest)
-        assert second.bytes_moved == 0
+        with self._sound("publish"):
+            first, second = self.publish(record, made, place), self.publish(record, made, place)
+        assert first.bytes_moved > 0, f"{self}: says that the first publish moved nothing"
+        is_same = (second.reference, second.digest) == (first.reference, first.digest)
+        assert is_same, f"{self}: the same release, published again, is {second.reference} and not {first.reference}"
+        assert second.bytes_moved == 0, f"{self}: moves {second.bytes_moved} bytes that are there already"
 
     def test_a_version_never_changes(self, record: Remote[Any], place: str, made: Path, tmp_path: Path) -> None:
-        published = self.publish(record, made, place)
-        with pytest.raises(RemoteError) as raised:
+        with self._sound("publish"):
+            published = self.publish(record, made, place)
+        with self._refused(RemoteError, "other content under a version that is published"):
             self.publish(record, make_release(tmp_path / "other", "Q8_0"), place)
-        assert str(raised.value).strip()
-        assert self.publish(record, made, place).digest == published.digest
+        with self._sound("publish"):
+            digest = self.publish(record, made, place).digest
+        assert digest == published.digest, f"{self}: a version changed"
 
     def test_what_is_not_to_be_trusted_never_appears(
         self, record: Remote[Any], place: str, made: Path, tmp_path: Path
     ) -> None:
-        published = self.publish(record, made, place)
+        with self._sound("publish"):
+            published = self.publish(record, made, place)
 
         def refuse(folder: Path, target: str) -> None:
             raise ArtifactError(f"{folder.name}: {target} is not to be trusted")
 
         output = tmp_path / "here" / "out"
-        with pytest.raises(ArtifactError, match="is not to be trusted"):
+        with self._refused(ArtifactError, "a release that `verify` refuses", "is not to be trusted"):
             self.pull(record, published.reference, output, refuse)
-        assert {path.name for path in output.parent.iterdir()} <= {"scratch"}
+        left = {path.name for path in output.parent.iterdir()} - {"scratch"}
+        assert left == set(), f"{self}: leaves {', '.join(left)} of what is not to be trusted"
 
     def test_nothing_there_is_a_remote_error(self, record: Remote[Any], place: str, tmp_path: Path) -> None:
         output = tmp_path / "here" / "out"
-        with pytest.raises(RemoteError) as raised:
+        with self._refused(RemoteError, "a reference where nothing is"):
             self.pull(record, place, output, _trust)
-        assert str(raised.value).strip()
-        assert not output.exists()
+        assert not output.exists(), f"{self}: makes a folder of nothing"
 
     def test_unknown_options_are_rejected(self, record: Remote[Any]) -> None:
-        with pytest.raises(DecodeError, match="unknown key"):
+        with self._refused(DecodeError, "an option that is none of its own", "unknown key"):
             decode(record.options, {**self.options, "no_such_option": 1})
+
+    def _check_way(self, record: Remote[Any], place: str, made: Path, folder: Path, options: Mapping[str, Any]) -> None:
+        """Publish, pull, and see that what came is what went, verified before it appeared."""
+        told = f"{self}: " + "".join(f"{name} = {value!r}: " for name, value in options.items())
+        before = snapshot(made)
+        with self._sound("publish"):
+            published = self.publish(record, made, place, options)
+        assert snapshot(made) == before, f"{told}changes the release that it publishes"
+        output = folder / "here" / "out"
+        seen = []
+
+        def verify(found: Path, target: str) -> None:
+            seen.append((contents(found), target, output.exists()))
+
+        with self._sound("pull"):
+            pulled = self.pull(record, published.reference, output, verify, options)
+        came = (pulled.target, pulled.digest)
+        assert came == (TARGET, published.digest), f"{told}pulls {came}, and published {published.digest}"
+        assert contents(output) == _wanted(made), f"{told}what is pulled is not what was published"
+        assert seen == [(_wanted(made), TARGET, False)], f"{told}all of it is verified, once, before it appears"
 
 
 def make_release(folder: Path, scheme: str) -> Path:

@@ -40,25 +40,32 @@ class SignerSuite(Suite):
         return signer(self.plugin, self.scheme)
 
     def test_what_it_signs_verifies_with_its_public_key(self, record: SignerOffer, tmp_path: Path) -> None:
-        opened = record.open(self.make_key(tmp_path), tmp_path)
-        bundle = sign_statement(IN_TOTO, PAYLOAD, opened)
-        assert verify_statement(bundle, [opened.public_key], "the bundle").payload == PAYLOAD
+        key = self.make_key(tmp_path)
+        with self._sound("sign"):
+            opened = record.open(key, tmp_path)
+            bundle = sign_statement(IN_TOTO, PAYLOAD, opened)
+        with self._sound("its public key does not verify what it signs"):
+            payload = verify_statement(bundle, [opened.public_key], "the bundle").payload
+        assert payload == PAYLOAD, f"{self}: what verifies is not what was signed"
 
     def test_a_changed_signature_does_not_verify(self, record: SignerOffer, tmp_path: Path) -> None:
-        opened = record.open(self.make_key(tmp_path), tmp_path)
-        bundle = sign_statement(IN_TOTO, PAYLOAD, opened)
+        key = self.make_key(tmp_path)
+        with self._sound("sign"):
+            opened = record.open(key, tmp_path)
+            bundle = sign_statement(IN_TOTO, PAYLOAD, opened)
         for place in range(0, len(bundle), 7):
             changed = bundle[:place] + bytes([bundle[place] ^ 1]) + bundle[place + 1 :]
-            with pytest.raises(ArtifactError):
+            with self._refused(ArtifactError, f"a bundle whose byte {place} is another"):
                 verify_statement(changed, [opened.public_key], "the bundle")
 
     def test_the_same_key_opens_twice(self, record: SignerOffer, tmp_path: Path) -> None:
         key = self.make_key(tmp_path)
-        assert record.open(key, tmp_path).public_key == record.open(key, tmp_path).public_key
+        with self._sound("open"):
+            first, second = record.open(key, tmp_path), record.open(key, tmp_path)
+        assert first.public_key == second.public_key, f"{self}: a key opened twice is two keys"
 
     def test_a_key_that_is_not_there_is_a_sign_error(self, record: SignerOffer, tmp_path: Path) -> None:
         if self.missing is None:
             return
-        with pytest.raises(SignError) as raised:
+        with self._refused(SignError, "a key that is not there"):
             record.open(self.missing, tmp_path)
-        assert str(raised.value).strip()

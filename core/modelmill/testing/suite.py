@@ -33,7 +33,7 @@ class Suite:
         return f"{self.plugin}: {self.hook.removesuffix('s')} {' '.join(self.names())}"
 
     @contextmanager
-    def sound(self, what: str) -> Iterator[None]:
+    def _sound(self, what: str) -> Iterator[None]:
         """Fail the test, with the plugin's name, where what is done inside raises anything; assert outside of it."""
         try:
             yield
@@ -41,13 +41,15 @@ class Suite:
             pytest.fail(f"{self}: {what}: {type(error).__name__}: {error}")
 
     @contextmanager
-    def refused(self, kind: type[Exception], what: str) -> Iterator[None]:
-        """Fail the test, with the plugin's name, unless what is done inside raises this error with a word in it."""
+    def _refused(self, kind: type[Exception], what: str, word: str = "") -> Iterator[None]:
+        """Fail the test, with the plugin's name, unless what is done inside raises this error, with that word in it."""
         try:
             yield
         except kind as error:
             if not str(error).strip():
                 pytest.fail(f"{self}: {what}: a {kind.__name__} without a word")
+            if word not in str(error):
+                pytest.fail(f"{self}: {what}: a {kind.__name__} that does not say {word!r}: {error}")
         except Exception as error:  # noqa: BLE001 - whatever it is, it is not that error
             pytest.fail(f"{self}: {what}: {type(error).__name__} and not {kind.__name__}: {error}")
         else:
