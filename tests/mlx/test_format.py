@@ -31,25 +31,51 @@ def test_detect_tells_mlx_from_hugging_face(tmp_path: Path, source: Path) -> Non
     assert not FORMAT.detect(tmp_path)
 
 
-@pytest.mark.parametrize("group_size", [32, 64, 128])
-@pytest.mark.parametrize("bits", [2, 3, 4, 5, 6, 8])
+@pytest.mark.parametrize(
+    ("scheme", "group_size"),
+    [
+        *((f"{bits}bit", size) for bits in (2, 3, 4, 5, 6, 8) for size in (32, 64, 128)),
+        ("mixed_2_6", 32),
+        ("mixed_3_4", 64),
+        ("mxfp4", None),
+    ],
+)
 def test_values_are_within_the_formats_error_of_the_source(
-    tmp_path: Path, source: Path, bits: int, group_size: int
+    tmp_path: Path, source: Path, scheme: str, group_size: int | None
 ) -> None:
-    made = convert(source, tmp_path, f"{bits}bit", group_size=group_size)
+    made = convert(source, tmp_path, scheme, group_size=group_size)
+    dtypes = set()
     with open_checkpoint(source) as checkpoint:
         for data in FORMAT.tensors(made):  # type: ignore[misc]
             original = floats(checkpoint.raw(data.tensor.name), "BF16").reshape(data.tensor.shape)
             found = data.values()
+            dtypes.add(data.tensor.dtype)
             if data.tensor.dtype == "BF16":
                 assert np.array_equal(found, original)
                 continue
-            groups = original.reshape(-1, group_size)
-            largest = np.abs(groups).max(1, keepdims=True)
-            step = (groups.max(1, keepdims=True) - groups.min(1, keepdims=True)) / (2**bits - 1)
-            # Half a step, a step more at the far end where zero is made exact, and bfloat16's rounding of both parts.
-            bound = 1.5 * step + largest * 2.0**-7
+            kind, _, size = data.tensor.dtype.partition("-g")
+            groups = original.reshape(-1, int(size))
+            bound = microscaled_error(groups) if kind == "mxfp4" else affine_error(groups, int(kind[0]))
             assert (np.abs(found.reshape(groups.shape) - groups) <= bound).all()
+    kinds = scheme.split("_")[1:] or [scheme.removesuffix("bit")]
+    words = [kind if kind == "mxfp4" else f"{kind}bit" for kind in kinds]
+    assert dtypes == {"BF16", *(f"{word}-g{group_size or 32}" for word in words)}
+
+
+def affine_error(groups: Any, bits: int) -> Any:
+    """Half a step, a step more at the far end where zero is made exact, and bfloat16's rounding of both parts."""
+    step = (groups.max(1, keepdims=True) - groups.min(1, keepdims=True)) / (2**bits - 1)
+    return 1.5 * step + np.abs(groups).max(1, keepdims=True) * 2.0**-7
+
+
+def microscaled_error(groups: Any) -> Any:
+    """Half the gap between neighbours of E2M1's 0, 0.5, 1, 1.5, 2, 3, 4, 6, in units of the scale.
+
+    The scale is the least power of two by which the largest value is no more than 6.
+    """
+    scale = np.exp2(np.ceil(np.log2(np.abs(groups).max(1, keepdims=True) / 6)))
+    size = np.abs(groups) / scale
+    return scale * np.where(size <= 2, 0.25, np.where(size <= 4, 0.5, 1.0))
 
 
 @pytest.mark.parametrize("scheme", ["2bit", "3bit", "4bit", "5bit", "6bit", "8bit", "mxfp4"])
