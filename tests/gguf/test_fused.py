@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from gguf_parts import ours, tiny
 
-from modelmill import Facts, Job, Limits, Outlook
-from modelmill.checkpoint import facts
+from modelmill import ConvertError, Facts, Job, Limits, Outlook
+from modelmill.checkpoint import facts, read_header
 from modelmill.testing import make_checkpoint
 from modelmill_gguf import offers
 from modelmill_gguf.fused_record import FUSED, FusedOptions
@@ -56,8 +56,14 @@ def fused(source: Path, scratch: Path, scheme: str, options: FusedOptions, imatr
     return scratch / "fused" / "model.gguf"
 
 
-@pytest.mark.parametrize("architecture", ["llama", "qwen2", "qwen3", "gemma3", "phi3"])
-@pytest.mark.parametrize(("dtype", "shards"), [("BF16", 1), ("F32", 3)])
+@pytest.mark.parametrize(
+    ("architecture", "dtype", "shards"),
+    [
+        *((name, "BF16", 1) for name in ("llama", "mistral", "qwen2", "qwen3", "gemma3", "phi3", "smollm3")),
+        *((name, "F32", 3) for name in ("llama", "qwen2", "qwen3", "gemma3", "phi3")),
+        *((name, "F16", 1) for name in ("llama", "gemma3")),
+    ],
+)
 def test_fused_gives_the_chains_bytes_and_facts(tmp_path: Path, architecture: str, dtype: str, shards: int) -> None:
     source = make_checkpoint(tmp_path / "source", architecture, dtype=dtype, shards=shards)
     options = FusedOptions(name="tiny", tensor_types=("ffn_down=Q5_1",))
@@ -94,3 +100,15 @@ def test_fused_uses_an_importance_matrix(tmp_path: Path) -> None:
     imatrix = tiny.write_imatrix(tmp_path / "imatrix" / "imatrix.gguf", means).parent
     one = fused(source, tmp_path, "IQ3_XXS", FusedOptions(), imatrix)
     assert one.read_bytes() == chain(source, tmp_path, "IQ3_XXS", FusedOptions(), imatrix).read_bytes()
+
+
+@pytest.mark.parametrize("scheme", ["Q8_0", "Q4_K_M"])
+@pytest.mark.parametrize("layer", [0, 1])
+def test_weights_that_are_not_finite_are_named_on_the_fused_way_too(tmp_path: Path, layer: int, scheme: str) -> None:
+    source = make_checkpoint(tmp_path / "source", "llama")
+    name = f"model.layers.{layer}.self_attn.k_proj.weight"
+    with (source / "model.safetensors").open("r+b") as file:
+        file.seek(read_header(source / "model.safetensors")[name].start)
+        file.write(b"\xc0\x7f")
+    with pytest.raises(ConvertError, match=rf"layers\.{layer}\.self_attn\.k_proj\.weight' holds NaN"):
+        fused(source, tmp_path, scheme, FusedOptions(), None)
