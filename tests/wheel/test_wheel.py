@@ -18,6 +18,9 @@ license = "Apache-2.0"
 [source.base]
 uri = "path:model"
 
+[source.text]
+uri = "path:foxes.txt"
+
 [defaults]
 source = "base"
 hardware = "x86-64-v3"
@@ -34,6 +37,12 @@ default = false
 [target.macbook-mlx]
 format = "mlx"
 scheme = "4bit"
+default = false
+
+[target.small-gguf]
+format = "gguf"
+scheme = "Q4_0"
+inputs = { imatrix = "text" }
 default = false
 
 [sign]
@@ -75,6 +84,7 @@ def test_data_files_are_there(package: str, path: str) -> None:
 
 def test_a_checkpoint_becomes_an_artifact(tmp_path: Path) -> None:
     make_checkpoint(tmp_path / "model", "llama")
+    (tmp_path / "foxes.txt").write_text("The quick brown fox jumps over the lazy dog.")
     (tmp_path / "build.toml").write_text(BUILD)
     modelmill("build", "--store", str(tmp_path / "store"), cwd=tmp_path)
     artifact = tmp_path / "dist/tiny/1.0.0/small"
@@ -90,11 +100,13 @@ def test_a_checkpoint_becomes_an_artifact(tmp_path: Path) -> None:
         (("plan", "laptop-onnx"), ["onnx"]),
         (("plan", "macbook-mlx"), ["mlx"]),
         (("build", "macbook-mlx"), ["mlx"]),
-        (("build", "--all"), ["onnx", "mlx"]),
+        (("plan", "small-gguf"), ["llama"]),
+        (("build", "--all"), ["onnx", "mlx", "llama"]),
     ],
 )
 def test_the_extra_that_a_target_needs_is_named(tmp_path: Path, arguments: tuple[str, ...], extras: list[str]) -> None:
     make_checkpoint(tmp_path / "model", "llama")
+    (tmp_path / "foxes.txt").write_text("The quick brown fox jumps over the lazy dog.")
     (tmp_path / "build.toml").write_text(BUILD)
     done = run(*arguments, "--store", str(tmp_path / "store"), cwd=tmp_path)
     assert done.returncode == 2
