@@ -23,6 +23,9 @@ from modelmill.testing import (
 from modelmill_gguf.header import read_header
 from modelmill_signers import create
 
+LARGE = Shape(hidden=1024, intermediate=8192, heads=8)
+"""A hundred megabytes of weights."""
+
 
 def structure(folder: Path, step: int) -> Iterator[tuple[Path, range]]:
     """The headers of safetensors: their length, and what begins them, whole; of the rest, as of JSON, each `step`th."""
@@ -42,6 +45,10 @@ class TestHuggingfaceToGguf(ConverterSuite):
 
     def make_source(self, folder: Path) -> None:
         make_checkpoint(folder, "llama")
+
+    def make_large_source(self, folder: Path) -> bool:
+        make_checkpoint(folder, "llama", shape=LARGE)
+        return True
 
 
 class TestGgufQuantize(QuantizerSuite):
@@ -87,9 +94,14 @@ class TestGgufToHuggingface(ConverterSuite):
 class TestHuggingfaceToMlx(ConverterSuite):
     plugin = "modelmill_mlx"
     name = "huggingface-to-mlx"
+    varied = 5
 
     def make_source(self, folder: Path) -> None:
-        make_checkpoint(folder, "llama")
+        make_checkpoint(folder, "llama", shape=Shape(hidden=128, intermediate=160))  # groups of 128 fit some of it
+
+    def make_large_source(self, folder: Path) -> bool:
+        make_checkpoint(folder, "llama", shape=LARGE)
+        return True
 
 
 class TestGguf(FormatSuite):

@@ -62,6 +62,14 @@ CAUGHT = {
         "source_and_everything_but_out",
         "leaks_a_file_plugin: converter text-to-tally: writes outside its `out` and its scratch folder: ",
     ),
+    "writes_natively": (
+        "source_and_everything_but_out",
+        "writes_natively_plugin: converter text-to-tally: writes outside its `out` and its scratch folder: ",
+    ),
+    "runs_a_program": (
+        "source_and_everything_but_out",
+        "runs_a_program_plugin: converter text-to-tally: writes outside its `out` and its scratch folder: ",
+    ),
     "mutates_the_source": (
         "source_and_everything_but_out",
         "mutates_the_source_plugin: converter text-to-tally: changes its inputs, which are read-only",
@@ -143,9 +151,9 @@ def mill(python: Path, folder: Path, text: str, *command: str) -> tuple[int, str
     return done.returncode, done.stderr
 
 
-def test_there_are_ten() -> None:
+def test_there_are_twelve() -> None:
     assert {path.stem for path in (HERE / "broken").glob("*.py")} == {*CAUGHT, "sound"}
-    assert len(CAUGHT) == 10
+    assert len(CAUGHT) == 12
 
 
 def test_a_sound_plugin_passes_the_kit_and_builds(tmp_path: Path) -> None:

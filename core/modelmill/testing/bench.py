@@ -96,10 +96,23 @@ class Bench:
 
     def admitted(self) -> str:
         """The first scheme that `infer` does not refuse for this source."""
-        for scheme in self.maker.schemes:
-            if isinstance(self.maker.infer(self.outlook(scheme)), Facts):
-                return scheme
+        for scheme, _ in self.possible():
+            return scheme
         pytest.fail(f"{self}: refuses every one of its schemes for the suite's source")
+
+    def possible(self, options: Mapping[str, Any] | None = None) -> Iterator[tuple[str, Facts]]:
+        """The schemes that `infer` does not refuse for this source and these options, with what it says of each."""
+        for scheme in self.maker.schemes:
+            inferred = self.maker.infer(self.outlook(scheme, options))
+            if isinstance(inferred, Facts):
+                yield scheme, inferred
+            elif not inferred.reason.strip():
+                pytest.fail(f"{self}: refuses {scheme} without a word, and not with why and what would work")
+
+    def spread(self, count: int) -> list[str]:
+        """As many of the schemes after the first as `count` says, from all over the list, its last among them."""
+        others = [scheme for scheme, _ in self.possible()][1:]
+        return others[:: -max(1, len(others) // count)][:count] if count else []
 
     def gives(self) -> Format:
         """The format of what comes out."""
