@@ -8,6 +8,7 @@ from pathlib import Path
 from modelmill import ConvertError, Job, Lineage
 from modelmill import checkpoint as checkpoints
 from modelmill.checkpoint import Checkpoint
+from modelmill_gguf import stripping
 from modelmill_gguf.fields import Buffer, Field
 from modelmill_gguf.files import write_model
 from modelmill_gguf.layout import Layout, Planned, plan
@@ -41,6 +42,7 @@ def open_model(
     for note in layout.vocabulary.notes:
         print(note)  # noqa: T201  # the step's log
     fields = (*layout.fields, *build(tokenizer, layout.vocabulary))
+    stripping.check(fields)
     with checkpoints.open_checkpoint(folder) as weights:
         yield OpenModel(layout=layout, fields=fields, weights=weights)
 

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from modelmill import ConvertError, Facts, Lineage, Tensor
-from modelmill_gguf import architectures
+from modelmill_gguf import architectures, stripping
 from modelmill_gguf.architectures.table import Architecture, Change, Extra, Rule
 from modelmill_gguf.fields import Field, string, uint32
 from modelmill_gguf.file_types import NUMBERS
@@ -92,13 +92,17 @@ def plan(facts: Facts, scheme: str | None, name: str | None = None, lineage: Lin
         says_space_prefix=architecture.says_space_prefix,
         stated_tokens=architecture.stated_tokens,
     )
+    fields = _fields(facts, architecture, model, chosen, planned, name, lineage)
+    fields, notes = stripping.named(
+        fields, facts.details["tokenizer"], model.vocabulary, architecture=architecture.name
+    )
     return Layout(
         architecture=architecture,
         model=model,
         scheme=chosen,
         planned=planned,
-        fields=_fields(facts, architecture, model, chosen, planned, name, lineage),
-        vocabulary=vocabulary,
+        fields=fields,
+        vocabulary=replace(vocabulary, notes=(*vocabulary.notes, *notes)),
     )
 
 

@@ -27,12 +27,17 @@ MAX_TOKENS = 4_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddedToken:
-    """A token beside the model's own vocabulary, matched in the text before it is split."""
+    """A token beside the model's own vocabulary, matched in the text before it is split.
+
+    `lstrip` and `rstrip` are whether the white space before and behind it goes with it.
+    """
 
     id: int
     content: str
     special: bool
     normalized: bool
+    lstrip: bool = False
+    rstrip: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +139,8 @@ def summarize(tokenizer: Tokenizer) -> dict[str, Any]:
                 "content": token.content,
                 "special": token.special,
                 "normalized": token.normalized,
+                "lstrip": token.lstrip,
+                "rstrip": token.rstrip,
             }
             for token in tokenizer.added
         ],
@@ -232,6 +239,8 @@ def _added_token(at: Any, entry: Any, file: str) -> AddedToken:
         content=str(content),
         special=bool(entry.get("special", False)),
         normalized=bool(entry.get("normalized", True)),
+        lstrip=bool(entry.get("lstrip", False)),
+        rstrip=bool(entry.get("rstrip", False)),
     )
 
 
