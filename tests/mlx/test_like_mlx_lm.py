@@ -73,6 +73,27 @@ def test_named_recipes(tmp_path: Path, recipe: str, layers: int) -> None:
     assert_same_model(convert(source, tmp_path, recipe), expected)
 
 
+@pytest.mark.parametrize("recipe", ["mixed_2_6", "mixed_3_4", "mixed_3_6", "mixed_4_6"])
+@pytest.mark.parametrize(
+    ("shape", "group_size", "kept"),
+    [
+        (Shape(hidden=128, intermediate=256, layers=9), 128, 0),
+        (Shape(hidden=64, intermediate=160, layers=9), 64, 9),
+        (Shape(hidden=128, intermediate=192, layers=9, tied=False), 128, 9),
+    ],
+)
+def test_named_recipes_in_other_groups_and_beside_widths_that_none_divides(
+    tmp_path: Path, recipe: str, shape: Shape, group_size: int, kept: int
+) -> None:
+    source = make_checkpoint(tmp_path / "source", "llama", shape=shape)
+    expected = reference(source, tmp_path / "reference", quantize=True, q_group_size=group_size, quant_predicate=recipe)
+    made = convert(source, tmp_path, recipe, group_size=group_size)
+    assert_same_model(made, expected)
+    offers.FORMAT.validate(made)
+    floats = [name for name, (dtype, _, _) in contents(made).items() if name.endswith("proj.weight") and dtype != "U32"]
+    assert len(floats) == kept
+
+
 @pytest.mark.parametrize("dtype", ["BF16", "F16", "F32"])
 @pytest.mark.parametrize("scheme", FLOATS)
 def test_floats_from_floats(tmp_path: Path, scheme: str, dtype: str) -> None:

@@ -37,12 +37,14 @@ def test_perplexity_by_dequantized_weights(real_checkpoint: Path, tmp_path: Path
     tokenizer: Any = transformers.AutoTokenizer.from_pretrained(real_checkpoint)
     tokens = torch.tensor(tokenizer(text[:8000], add_special_tokens=False).input_ids[:1024]).reshape(2, 512)
     found = {"source": perplexity(model, tokens)}
-    for scheme in ("8bit", "4bit"):
-        load(model, convert(real_checkpoint, tmp_path / scheme, scheme, threads=2))
-        found[scheme] = perplexity(model, tokens)
+    for scheme, size in (("8bit", 64), ("4bit", 64), ("4bit", 32)):
+        name = f"{scheme}-g{size}"
+        load(model, convert(real_checkpoint, tmp_path / name, scheme, group_size=size, threads=2))
+        found[name] = perplexity(model, tokens)
     print(found)
-    assert found["8bit"] == pytest.approx(found["source"], rel=0.01)
-    assert found["4bit"] < 1.6 * found["source"]
+    assert found["8bit-g64"] == pytest.approx(found["source"], rel=0.01)
+    assert found["4bit-g64"] < 1.6 * found["source"]
+    assert found["4bit-g32"] < min(1.4 * found["source"], found["4bit-g64"])
 
 
 def load(model: Any, folder: Path) -> None:
