@@ -1,4 +1,4 @@
-"""A checkpoint in Hugging Face layout → an MLX model folder, as `mlx_lm convert` makes it."""
+"""A checkpoint in Hugging Face layout → an MLX model folder, as `mlx_lm convert` makes it (ternary groups: exact)."""
 
 import logging
 import shutil

@@ -25,6 +25,9 @@ _READ, _QUANTIZE, _MICROSCALE = 1.5e9, 3e8, 1e7
 class Options:
     """What build.toml may set beside the scheme; without them the result is what `mlx_lm convert` makes.
 
+    But for groups of 2 bits (`2bit`, `mixed_2_6`) that hold only -s, 0 and s, as in ternary models: they are held
+    exactly, and MLX's own rounding would change them.
+
     `group_size`: values that share a scale, MLX's default where it is not given. `dtype`: of what is not quantized,
     and of the scales; what config.json's torch_dtype says, or as it is, where it is not given. `recipe`: types of
     single layers, over the scheme.

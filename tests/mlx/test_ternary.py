@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mlx_parts.folders import convert
+from mlx_parts.folders import contents, convert, reference
 
 from modelmill.checkpoint import linear_layers, open_checkpoint
 from modelmill.testing.architectures import Shape
@@ -71,6 +71,22 @@ def test_mlx_lm_computes_with_the_very_values(tmp_path: Path, architecture: str)
             layer = modules[tensor.name.removesuffix(".weight")]
             loaded = mx.dequantize(layer.weight, layer.scales, layer.biases, layer.group_size, layer.bits)
             assert np.array_equal(np.array(loaded.astype(mx.float32)), expected)
+
+
+@pytest.mark.parametrize("scheme", ["2bit", "mixed_2_6"])
+@pytest.mark.filterwarnings("ignore")  # mlx-lm's and transformers' own
+def test_only_ternary_groups_of_two_bits_differ_from_mlx_lms(tmp_path: Path, scheme: str) -> None:
+    pytest.importorskip("mlx_lm", reason="mlx-lm is the reference")
+    shape = Shape(hidden=128, intermediate=192, layers=2, heads=4, kv_heads=2)
+    source = make_checkpoint(tmp_path / "source", "llama", shape=shape, ternary=True)
+    arguments = {"q_bits": 2} if scheme == "2bit" else {"quant_predicate": scheme}
+    expected = contents(reference(source, tmp_path / "reference", quantize=True, q_group_size=64, **arguments))
+    made = contents(convert(source, tmp_path, scheme))
+    differ = {name.rpartition(".")[0] for name in made if made[name] != expected[name]}
+    with open_checkpoint(source) as weights:
+        layers = {tensor.name.removesuffix(".weight") for tensor in linear_layers(weights.tensors)}
+    bits = {name: made[f"{name}.weight"][1][-1] * 32 // (made[f"{name}.scales"][1][-1] * 64) for name in layers}
+    assert differ == {name for name in layers if bits[name] == 2} != set()
 
 
 def test_mlx_by_itself_would_not() -> None:
