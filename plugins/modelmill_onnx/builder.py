@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import re
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from modelmill_onnx.graph import read_graph
 from modelmill_onnx.layouts import add_foundry_local
 from modelmill_onnx.options import BuildInt4Options, BuildOptions
 
+_EPSILON = 1e-5
+"""Of torch's own layer norm, and of OLMo's, which no configuration names."""
 PRECISIONS = {"fp32": "fp32", "fp16": "fp16", "int4-builder": "int4"}
 
 
@@ -32,6 +35,7 @@ def run(job: Job[BuildOptions]) -> None:
         try:
             extra = builder.parse_extra_options("", source, str(job.out), precision, provider, cache, given)
             _flatten_rope(extra["hf_details"]["hf_config"])
+            _name_epsilon(extra["hf_details"]["hf_config"])
             builder.create_model("", source, str(job.out), precision, provider, cache, **extra)
         except Exception as error:
             raise ConvertError(
@@ -74,12 +78,11 @@ def _extra_options(options: BuildOptions) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _builder() -> Iterator[Any]:
-    """The builder's module, with three of its habits switched off.
+    """The builder's module, with some of its habits switched off.
 
     It asks the git repository that it happens to be installed in for its commit, and writes that into the model as
-    its own version. It adds 1 to Gemma's norms in the checkpoint's bfloat16, which rounds them to a hundredth.
-    It stops at SmolLM3's layers without a rotary embedding, or rotates them all the same. Its package also extends
-    `sys.path`, for it imports its parts as top-level modules.
+    its own version. It stops at SmolLM3's layers without a rotary embedding, or rotates them all the same. Its package
+    also extends `sys.path`, for it imports its parts as top-level modules.
     """
     path = list(sys.path)
     from onnxruntime_genai.models import builder
@@ -87,7 +90,7 @@ def _builder() -> Iterator[Any]:
 
     commit, load, attend = Model.get_genai_commit, Model.load_weights, SmolLM3Model.make_attention
     Model.get_genai_commit = staticmethod(lambda: None)
-    Model.load_weights = lambda model, folder: _widened(model, load(model, folder))
+    Model.load_weights = lambda model, folder: _corrected(model, load(model, folder), builder)
     SmolLM3Model.make_attention = partialmethod(_with_rope_where_it_is, Model.make_attention)
     try:
         yield builder
@@ -96,8 +99,16 @@ def _builder() -> Iterator[Any]:
         sys.path[:] = path
 
 
-def _widened(model: Any, weights: Any) -> Any:
-    """A checkpoint's weights, in float32 where the builder computes with them."""
+def _corrected(model: Any, weights: Any, builder: Any) -> Any:
+    """A checkpoint's weights, once the model computes what transformers computes in float32.
+
+    The builder rounds the scale of Gemma's embedding to two digits, and takes OLMo's norms for RMS norms. It adds 1 to
+    Gemma's norms in the checkpoint's bfloat16, which rounds them to a hundredth: so the weights become float32 there.
+    """
+    if isinstance(model, builder.GemmaModel):
+        model.embed_attrs["scale"] = math.sqrt(model.hidden_size)
+    if isinstance(model, builder.OLMoModel):
+        model.layernorm_attrs["simple"] = False
     return weights.float() if model.layernorm_attrs["add_offset"] else weights
 
 
@@ -123,6 +134,13 @@ def _flatten_rope(config: Any) -> None:
     config.rope_parameters = dict(nested["full_attention"])
     config.rope_theta = nested["full_attention"]["rope_theta"]
     config.rope_local_base_freq = nested["sliding_attention"]["rope_theta"]
+
+
+def _name_epsilon(config: Any) -> None:
+    """Give the epsilon of other norms than RMS the name that the builder reads; it takes 1e-6 for a missing one."""
+    if not hasattr(config, "rms_norm_eps"):
+        names = ("layer_norm_eps", "norm_eps", "layer_norm_epsilon")
+        config.rms_norm_eps = next((getattr(config, name) for name in names if hasattr(config, name)), _EPSILON)
 
 
 def _plain_json(job: Job[BuildOptions]) -> None:

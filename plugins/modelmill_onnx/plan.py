@@ -1,5 +1,6 @@
 """What the steps of this plugin will give and take, known from facts before anything runs."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from math import prod
 from typing import Any, Final, TypeVar
@@ -25,6 +26,7 @@ _MATRIX: Final = 2
 _HALVES_ALONE: Final = ("cuda", "dml")
 """Whose fp32 graphs, without GroupQueryAttention, onnxruntime-genai 0.18 leaves with outputs that no node makes."""
 _HEAD_STEP: Final = 16
+_PARTLY_ROTATED: Final = 0.5
 
 
 def infer_build(outlook: Outlook[_Options]) -> Facts | Refusal:
@@ -69,12 +71,26 @@ def _checkpoint_fault(facts: Facts) -> str | None:
             "GroupQueryAttention takes only multiples; use the format gguf for this checkpoint"
         )
     rope = facts.config.get("rope_scaling") or facts.config.get("rope_parameters") or {}
+    if rotated := int(_head_size(facts) * _rotated_share(facts, rope)) % _HEAD_STEP:
+        return (
+            f"the model rotates {rotated} values of a head more than a multiple of {_HEAD_STEP}, and ONNX Runtime's "
+            "GroupQueryAttention takes only multiples; use the format gguf for this checkpoint"
+        )
+    if facts.config.get("clip_qkv") is not None:
+        return "the model clips its queries, keys and values (clip_qkv), and the model builder leaves that out"
     if facts.architecture == "Gemma3ForCausalLM" and "linear" in str(rope):
         return (
             "the model builder scales the local rotary embedding of Gemma3ForCausalLM along with the global one, "
             "which gives wrong logits; use the format gguf for this checkpoint"
         )
     return None
+
+
+def _rotated_share(facts: Facts, rope: Mapping[str, Any]) -> float:
+    """The share of a head that the rotary embedding turns; the two classes have a default of their own."""
+    own = _PARTLY_ROTATED if facts.architecture in ("NemotronForCausalLM", "PhiForCausalLM") else 1
+    share: float = facts.config.get("partial_rotary_factor") or rope.get("partial_rotary_factor") or own
+    return share
 
 
 def _option_fault(options: BuildOptions, scheme: str) -> str | None:

@@ -75,6 +75,18 @@ def test_linear_rope_of_gemma_3_is_refused_and_of_others_is_not(source: Path, tm
     assert isinstance(FROM_HUGGINGFACE.infer(Outlook(facts=scaled, scheme="fp32", options=BuildOptions())), Facts)
 
 
+def test_a_rotated_part_of_a_head_that_the_kernel_does_not_take_is_refused(source: Path) -> None:
+    known = facts(source)
+    for rope in ({"partial_rotary_factor": 0.5}, {"rope_parameters": {"partial_rotary_factor": 0.5}}):
+        assert "rotates 8 values" in refusal(replace(known, config={**known.config, **rope}))
+    assert "rotates 8 values" in refusal(replace(known, architecture="PhiForCausalLM"))
+
+
+def test_clipped_queries_are_refused(source: Path) -> None:
+    known = facts(source)
+    assert "clip_qkv" in refusal(replace(known, config={**known.config, "clip_qkv": 8.0}))
+
+
 def test_fp16_is_refused_for_the_cpu_alone(source: Path) -> None:
     assert "cuda" in refusal(facts(source), "fp16")
     outlook = Outlook(facts=facts(source), scheme="fp16", options=BuildOptions(execution_provider="cuda"))

@@ -6,9 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx_parts.folders import build, logits, quantize
+from onnx_parts.models import make_model
 
+from modelmill import Facts, Outlook
+from modelmill.checkpoint import facts
 from modelmill.testing.architectures import Shape
 from modelmill.testing.checkpoints import make_checkpoint
+from modelmill_onnx.architectures import BUILDABLE
+from modelmill_onnx.offers import FROM_HUGGINGFACE
+from modelmill_onnx.options import BuildOptions
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch's, transformers' and onnxruntime's own
 IDS = list(range(5, 45))
@@ -25,15 +31,42 @@ def reference(source: Path) -> Any:
 
 LAYERS = {"gemma3": 6}
 """Where the last layer is of another kind than those before it: Gemma 3's sixth looks at all positions."""
+CLASSES: dict[str, dict[str, Any]] = {
+    "Ernie4_5ForCausalLM": {"head_dim": 32},
+    "Gemma2ForCausalLM": {"head_dim": 32, "query_pre_attn_scalar": 48, "sliding_window": 24},
+    "GemmaForCausalLM": {"head_dim": 32},
+    "GraniteForCausalLM": {"embedding_multiplier": 3.0, "logits_scaling": 2.0, "residual_multiplier": 0.5},
+    "HunYuanDenseV1ForCausalLM": {"head_dim": 32},
+    "NemotronForCausalLM": {"head_dim": 32},
+    "OlmoForCausalLM": {},
+    "PhiForCausalLM": {},
+}
+
+
+def close(name: str, found: Any, wanted: Any) -> None:
+    difference, largest = float(np.abs(found - wanted).max()), float(np.abs(wanted).max())
+    print(f"{name}: logits of up to {largest:.2f} differ by at most {difference:.1e}")
+    assert difference < 5e-6 * largest
 
 
 @pytest.mark.parametrize("name", ["llama", "mistral", "qwen2", "qwen3", "gemma3", "phi3", "smollm3"])
 def test_fp32_logits_are_those_of_transformers(tmp_path: Path, name: str) -> None:
-    source = make_checkpoint(tmp_path / "source", name, shape=Shape(layers=LAYERS.get(name, 4)))
-    found, wanted = logits(build(source, tmp_path / "onnx"), IDS), reference(source)
-    difference = np.abs(found - wanted).max() / np.abs(wanted).max()
-    print(f"{name}: logits differ by {difference:.1e} of the largest")
-    assert difference < 5e-6
+    source = make_checkpoint(tmp_path / "source", name, shape=Shape(hidden=96, layers=LAYERS.get(name, 4), heads=6))
+    close(name, logits(build(source, tmp_path / "onnx"), IDS), reference(source))
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_fp32_logits_are_those_of_other_classes_too(tmp_path: Path, name: str) -> None:
+    source = make_model(tmp_path / "source", name, **CLASSES[name])
+    assert isinstance(
+        FROM_HUGGINGFACE.infer(Outlook(facts=facts(source), scheme="fp32", options=BuildOptions())), Facts
+    )
+    close(name, logits(build(source, tmp_path / "onnx"), IDS), reference(source))
+
+
+def test_every_class_that_can_be_built_is_compared() -> None:
+    known = {"Llama", "Mistral", "Qwen2", "Qwen3", "Gemma3", "Phi3", "SmolLM3"}
+    assert {f"{name}ForCausalLM" for name in known} | CLASSES.keys() == set(BUILDABLE)
 
 
 @pytest.fixture(scope="module")
