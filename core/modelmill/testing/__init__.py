@@ -7,8 +7,9 @@ input; the suite brings the tests. The checkpoints need not even pytest.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from modelmill.testing.architectures import ARCHITECTURES, Shape
+from modelmill.testing.architectures import ARCHITECTURES
 from modelmill.testing.checkpoints import make_checkpoint
+from modelmill.testing.shapes import Shape
 
 if TYPE_CHECKING:
     from modelmill.testing.artifacts import make_artifact

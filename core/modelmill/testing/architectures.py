@@ -1,225 +1,52 @@
 """What the checkpoints of each supported architecture look like: configuration and tensors, without a weight."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from modelmill.testing import configurations as of
+from modelmill.testing import layers
+from modelmill.testing.shapes import BIAS, EMBEDDING, LINEAR, NORM, SHIFT_NORM, Architecture, Shape, Weight
 from modelmill.testing.tokenizers import Tokenizer
 
-LINEAR, NORM, SHIFT_NORM, BIAS, EMBEDDING = "linear", "norm", "shift-norm", "bias", "embedding"
-"""What a tensor is for, which decides what its random values look like: a shift norm holds its scale less one."""
+__all__ = ["ARCHITECTURES", "LINEAR", "Shape", "Weight", "architecture", "configuration", "vocabulary_size", "weights"]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shape:
-    """The sizes of a tiny model. No row of its tensors is a multiple of a K-quant's block of 256."""
-
-    hidden: int = 64
-    intermediate: int = 160
-    layers: int = 2
-    heads: int = 4
-    kv_heads: int = 2
-    head_width: int | None = None
-    """Elements of one head, where that is not `hidden / heads`."""
-    tied: bool | None = None
-    """Whether the output shares the embedding's weights; None leaves it as the architecture has it."""
-
-    @property
-    def head(self) -> int:
-        """Elements of one head."""
-        return self.head_width or self.hidden // self.heads
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Weight:
-    """One tensor to be made: its name, its shape and what it is for."""
-
-    name: str
-    shape: tuple[int, ...]
-    role: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Architecture:
-    """One architecture: how it tokenizes, what its config.json says, and which tensors it has."""
-
-    family: str
-    class_name: str
-    model_type: str
-    tied: bool
-    config: Callable[[Shape], Mapping[str, Any]]
-    layer: Callable[[Shape], Iterator[tuple[str, tuple[int, ...], str]]]
-    norm: str = NORM
-
-
-def _attention(shape: Shape) -> Iterator[tuple[str, tuple[int, ...], str]]:
-    q, kv = shape.heads * shape.head, shape.kv_heads * shape.head
-    yield "self_attn.q_proj.weight", (q, shape.hidden), LINEAR
-    yield "self_attn.k_proj.weight", (kv, shape.hidden), LINEAR
-    yield "self_attn.v_proj.weight", (kv, shape.hidden), LINEAR
-    yield "self_attn.o_proj.weight", (shape.hidden, q), LINEAR
-
-
-def _gated(shape: Shape) -> Iterator[tuple[str, tuple[int, ...], str]]:
-    yield "mlp.gate_proj.weight", (shape.intermediate, shape.hidden), LINEAR
-    yield "mlp.up_proj.weight", (shape.intermediate, shape.hidden), LINEAR
-    yield "mlp.down_proj.weight", (shape.hidden, shape.intermediate), LINEAR
-
-
-def _two_norms(shape: Shape) -> Iterator[tuple[str, tuple[int, ...], str]]:
-    yield "input_layernorm.weight", (shape.hidden,), NORM
-    yield "post_attention_layernorm.weight", (shape.hidden,), NORM
-
-
-def _llama_layer(shape: Shape) -> Iterator[tuple[str, tuple[int, ...], str]]:
-    yield from _attention(shape)
-    yield from _gated(shape)
-    yield from _two_norms(shape)
-
-
-def _qwen2_layer(shape: Shape) -> Iterator[tuple[str, tuple[int, ...], str]]:
-    yield from _llama_layer(shape)
-    yield "self_attn.q_proj.bias", (shape.heads * shape.head,), BIAS
-    yield "self_attn.k_proj.bias", (shape.kv_heads * shape.head,), BIAS
-    yield "self_attn.v_proj.bias", (shape.kv_heads * shape.head,), BIAS
-
-
-def _qwen3_layer(shape: Shape) -> Iterator[tuple[str, tuple[int, ...], str]]:
-    yield from _llama_layer(shape)
-    yield "self_attn.q_norm.weight", (shape.head,), NORM
-    yield "self_attn.k_norm.weight", (shape.head,), NORM
-
-
-def _gemma3_layer(shape: Shape) -> Iterator[tuple[str, tuple[int, ...], str]]:
-    yield from _attention(shape)
-    yield from _gated(shape)
-    for name in ("input", "post_attention", "pre_feedforward", "post_feedforward"):
-        yield f"{name}_layernorm.weight", (shape.hidden,), SHIFT_NORM
-    yield "self_attn.q_norm.weight", (shape.head,), SHIFT_NORM
-    yield "self_attn.k_norm.weight", (shape.head,), SHIFT_NORM
-
-
-def _phi3_layer(shape: Shape) -> Iterator[tuple[str, tuple[int, ...], str]]:
-    q, kv = shape.heads * shape.head, shape.kv_heads * shape.head
-    yield "self_attn.qkv_proj.weight", (q + 2 * kv, shape.hidden), LINEAR
-    yield "self_attn.o_proj.weight", (shape.hidden, q), LINEAR
-    yield "mlp.gate_up_proj.weight", (2 * shape.intermediate, shape.hidden), LINEAR
-    yield "mlp.down_proj.weight", (shape.hidden, shape.intermediate), LINEAR
-    yield from _two_norms(shape)
-
-
-def _bitnet_layer(shape: Shape) -> Iterator[tuple[str, tuple[int, ...], str]]:
-    yield from _llama_layer(shape)
-    yield "self_attn.attn_sub_norm.weight", (shape.heads * shape.head,), NORM
-    yield "mlp.ffn_sub_norm.weight", (shape.intermediate,), NORM
-
-
-def _llama_config(shape: Shape) -> Mapping[str, Any]:
-    return {
-        "attention_bias": False,
-        "head_dim": shape.head,
-        "hidden_act": "silu",
-        "mlp_bias": False,
-        "rms_norm_eps": 1e-05,
-        "rope_scaling": None,
-        "rope_theta": 10000.0,
-    }
-
-
-def _mistral_config(shape: Shape) -> Mapping[str, Any]:
-    return {
-        "head_dim": shape.head,
-        "hidden_act": "silu",
-        "rms_norm_eps": 1e-05,
-        "rope_theta": 10000.0,
-        "sliding_window": None,
-    }
-
-
-def _qwen2_config(shape: Shape) -> Mapping[str, Any]:
-    return {
-        "hidden_act": "silu",
-        "max_window_layers": shape.layers,
-        "rms_norm_eps": 1e-06,
-        "rope_theta": 1000000.0,
-        "sliding_window": None,
-        "use_sliding_window": False,
-    }
-
-
-def _qwen3_config(shape: Shape) -> Mapping[str, Any]:
-    return {**_qwen2_config(shape), "attention_bias": False, "head_dim": shape.head, "rope_scaling": None}
-
-
-def _gemma3_config(shape: Shape) -> Mapping[str, Any]:
-    kinds = ["full_attention" if (layer + 1) % 6 == 0 else "sliding_attention" for layer in range(shape.layers)]
-    return {
-        "attention_bias": False,
-        "attn_logit_softcapping": None,
-        "final_logit_softcapping": None,
-        "head_dim": shape.head,
-        "hidden_activation": "gelu_pytorch_tanh",
-        "layer_types": kinds,
-        "query_pre_attn_scalar": shape.head,
-        "rms_norm_eps": 1e-06,
-        "rope_local_base_freq": 10000.0,
-        "rope_scaling": None,
-        "rope_theta": 1000000.0,
-        "sliding_window": 32,
-    }
-
-
-def _phi3_config(_shape: Shape) -> Mapping[str, Any]:
-    return {
-        "hidden_act": "silu",
-        "original_max_position_embeddings": 256,
-        "partial_rotary_factor": 1.0,
-        "rms_norm_eps": 1e-05,
-        "rope_scaling": None,
-        "rope_theta": 10000.0,
-        "sliding_window": 256,
-    }
-
-
-def _smollm3_config(shape: Shape) -> Mapping[str, Any]:
-    return {
-        "attention_bias": False,
-        "hidden_act": "silu",
-        "layer_types": ["full_attention"] * shape.layers,
-        "mlp_bias": False,
-        "no_rope_layer_interval": 4,
-        "no_rope_layers": [int((layer + 1) % 4 != 0) for layer in range(shape.layers)],
-        "rms_norm_eps": 1e-06,
-        "rope_scaling": None,
-        "rope_theta": 5000000.0,
-        "sliding_window": None,
-        "use_sliding_window": False,
-    }
-
-
-def _bitnet_config(_shape: Shape) -> Mapping[str, Any]:
-    return {"hidden_act": "relu2", "rms_norm_eps": 1e-05, "rope_theta": 500000.0}
-
+_NORM = (("norm.weight", NORM),)
+_SHIFT = (("norm.weight", SHIFT_NORM),)
+_BIASED = (("norm.weight", NORM), ("norm.bias", BIAS))
+_ONE_LESS = (("norm.weight", SHIFT_NORM), ("norm.bias", BIAS))
+_FINAL = (("final_layernorm.weight", NORM), ("final_layernorm.bias", BIAS))
+"""What is behind the last layer."""
 
 _TABLE: Mapping[str, Architecture] = {
-    model_type: Architecture(
+    name: Architecture(
         family=family,
-        class_name=class_name,
-        model_type="gemma3_text" if model_type == "gemma3" else model_type,
+        class_name=f"{kind}ForCausalLM",
+        model_type="gemma3_text" if name == "gemma3" else name,
         tied=tied,
         config=config,
         layer=layer,
-        norm=SHIFT_NORM if model_type == "gemma3" else NORM,
+        ends=ends,
+        has_head_bias=name == "phi",
     )
-    for model_type, family, class_name, tied, config, layer in (
-        ("llama", "smollm", "LlamaForCausalLM", True, _llama_config, _llama_layer),
-        ("mistral", "llama-2", "MistralForCausalLM", False, _mistral_config, _llama_layer),
-        ("qwen2", "qwen2", "Qwen2ForCausalLM", True, _qwen2_config, _qwen2_layer),
-        ("qwen3", "qwen2", "Qwen3ForCausalLM", True, _qwen3_config, _qwen3_layer),
-        ("gemma3", "gemma", "Gemma3ForCausalLM", True, _gemma3_config, _gemma3_layer),
-        ("phi3", "phi-3", "Phi3ForCausalLM", False, _phi3_config, _phi3_layer),
-        ("smollm3", "llama-3", "SmolLM3ForCausalLM", True, _smollm3_config, _llama_layer),
-        ("bitnet", "llama-3", "BitNetForCausalLM", True, _bitnet_config, _bitnet_layer),
+    for name, family, kind, tied, config, layer, ends in (
+        ("llama", "smollm", "Llama", True, of.llama_config, layers.llama_layer, _NORM),
+        ("mistral", "llama-2", "Mistral", False, of.mistral_config, layers.llama_layer, _NORM),
+        ("qwen2", "qwen2", "Qwen2", True, of.qwen2_config, layers.qwen2_layer, _NORM),
+        ("qwen3", "qwen2", "Qwen3", True, of.qwen3_config, layers.qwen3_layer, _NORM),
+        ("gemma3", "gemma", "Gemma3", True, of.gemma3_config, layers.gemma3_layer, _SHIFT),
+        ("phi3", "phi-3", "Phi3", False, of.phi3_config, layers.phi3_layer, _NORM),
+        ("smollm3", "llama-3", "SmolLM3", True, of.smollm3_config, layers.llama_layer, _NORM),
+        ("bitnet", "llama-3", "BitNet", True, of.bitnet_config, layers.bitnet_layer, _NORM),
+        ("gemma", "gemma", "Gemma", True, of.gemma_config, layers.gemma_layer, _SHIFT),
+        ("gemma2", "gemma", "Gemma2", True, of.gemma2_config, layers.gemma2_layer, _SHIFT),
+        ("granite", "smollm", "Granite", True, of.granite_config, layers.llama_layer, _NORM),
+        ("olmo", "smollm", "Olmo", False, of.olmo_config, layers.olmo_layer, ()),
+        ("olmo2", "smollm", "Olmo2", False, of.olmo2_config, layers.olmo2_layer, _NORM),
+        ("ernie4_5", "llama-2", "Ernie4_5", True, of.ernie_config, layers.llama_layer, _NORM),
+        ("hunyuan_v1_dense", "qwen2", "HunYuanDenseV1", True, of.hunyuan_config, layers.hunyuan_layer, _NORM),
+        ("nemotron", "smollm", "Nemotron", False, of.nemotron_config, layers.nemotron_layer, _ONE_LESS),
+        ("phi", "smollm", "Phi", False, of.phi_config, layers.phi_layer, _FINAL),
+        ("starcoder2", "smollm", "Starcoder2", True, of.starcoder2_config, layers.starcoder2_layer, _BIASED),
     )
 }
 
@@ -269,6 +96,9 @@ def weights(made: Architecture, shape: Shape, rows: int, *, tied: bool) -> Itera
     for layer in range(shape.layers):
         for name, size, role in made.layer(shape):
             yield Weight(name=f"model.layers.{layer}.{name}", shape=size, role=role)
-    yield Weight(name="model.norm.weight", shape=(shape.hidden,), role=made.norm)
+    for name, role in made.ends:
+        yield Weight(name=f"model.{name}", shape=(shape.hidden,), role=role)
     if not tied:
         yield Weight(name="lm_head.weight", shape=(rows, shape.hidden), role=EMBEDDING)
+    if made.has_head_bias:
+        yield Weight(name="lm_head.bias", shape=(rows,), role=BIAS)

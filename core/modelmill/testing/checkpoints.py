@@ -7,17 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from modelmill.testing.architectures import (
-    BIAS,
-    LINEAR,
-    NORM,
-    SHIFT_NORM,
-    Shape,
-    Weight,
-    architecture,
-    configuration,
-    weights,
-)
+from modelmill.testing.architectures import architecture, configuration, weights
+from modelmill.testing.shapes import BIAS, LINEAR, NORM, SHIFT_NORM, Shape, Weight
 from modelmill.testing.tokenizers import make_tokenizer
 
 MANTISSA_BITS = {"BF16": 7, "F16": 10, "F32": 23}
