@@ -70,4 +70,4 @@ def test_a_tool_that_planning_loads_for_one_scheme_of_several_is_found(tmp_path:
     command = [sys.executable, "-m", "pytest", "-q", "--tb=short", *own, "tests"]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert "1 failed" in done.stdout, done.stdout + done.stderr
-    assert "infer and estimate run in the engine, which must start fast" in done.stdout
+    assert "infer and estimate run in the engine, which must start fast, and load numpy" in done.stdout
