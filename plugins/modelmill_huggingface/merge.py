@@ -11,8 +11,9 @@ from modelmill_huggingface.adapter import Change
 SCHEMES = ("F32", "F16", "BF16")
 _HEAD = "lm_head.weight"
 _EMBEDDING = "embed_tokens.weight"
-_FIXED_MEMORY = 60_000_000
-_BLOCK_MEMORY = 120_000_000
+_FIXED_MEMORY = 38_000_000
+_BLOCK_MEMORY = 150_000_000  # of F32; half of it of narrower types
+_PER_BYTE = 5  # of a tensor that is smaller than a block: its values in float32, and the products
 _BYTES_PER_SECOND = 250_000_000
 _MERGED_PER_SECOND = 60_000_000
 _TERMS_PER_SECOND = 60_000_000
@@ -81,6 +82,11 @@ def is_tied(base: Facts) -> bool:
     return bool(base.config.get("tie_word_embeddings", not has_head)) or not has_head
 
 
+def _block(tensor: Tensor) -> int:
+    """Memory for the rows of a tensor that are merged at once."""
+    return min(_BLOCK_MEMORY if tensor.dtype == "F32" else _BLOCK_MEMORY // 2, _PER_BYTE * tensor_bytes(tensor))
+
+
 def estimate(outlook: Outlook[MergeLora], facts: Facts) -> Estimate:
     """Bytes are the base's; memory is that of some rows; rates measured with models of 0.1 to 1 GB."""
     size = sum(facts.files.values())
@@ -90,6 +96,7 @@ def estimate(outlook: Outlook[MergeLora], facts: Facts) -> Estimate:
     largest = max(
         (tensor_bytes(tensor) for tensor in outlook.inputs["adapter"].tensors if ".lora_" in tensor.name), default=0
     )
+    block = max((_block(shapes[change.target]) for change in changes), default=0)
     terms = sum(
         change.rank * tensor_bytes(shapes[change.target]) // 4
         for change in changes
@@ -97,7 +104,7 @@ def estimate(outlook: Outlook[MergeLora], facts: Facts) -> Estimate:
     )
     return Estimate(
         bytes_out=size,
-        peak_memory=_FIXED_MEMORY + _BLOCK_MEMORY + 8 * largest,
+        peak_memory=_FIXED_MEMORY + block + 8 * largest,
         seconds=1.0 + size / _BYTES_PER_SECOND + touched / _MERGED_PER_SECOND + terms / _TERMS_PER_SECOND,
     )
 

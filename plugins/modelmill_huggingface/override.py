@@ -19,7 +19,7 @@ NAMED = "additional_chat_templates/"
 TOKENIZER = "tokenizer_config.json"
 GENERATION = "generation_config.json"
 _TEMPLATE_LIMIT = 4 * 1024**2
-_MEMORY = 48_000_000
+_MEMORY = 24_000_000
 _BYTES_PER_SECOND = 600_000_000
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from modelmill import Converter, ConvertError, Estimate, Facts, Format, Job, Outlook, Refusal, Tensor
-from modelmill.checkpoint import facts, read_object, safetensors_size, tensor_bytes
+from modelmill.checkpoint import facts, read_object, safetensors_size
 from modelmill_huggingface import carry
 from modelmill_huggingface.torch_file import View, read_torch_file, tensor
 
@@ -21,7 +21,7 @@ READS = (*(pattern for pattern in carry.READS if "safetensors" not in pattern), 
 OUTPUT = "model.safetensors"
 _HEAD = "lm_head.weight"
 _EMBEDDING = "embed_tokens.weight"
-_MEMORY = 400_000_000  # Python and torch
+_MEMORY = 260_000_000  # Python and torch
 _BYTES_PER_SECOND = 200_000_000
 
 
@@ -92,10 +92,9 @@ def infer(outlook: Outlook[TorchToHuggingface]) -> Facts | Refusal:
 
 
 def estimate(_: Outlook[TorchToHuggingface], found: Facts) -> Estimate:
-    """Bytes from the facts; memory for torch and the largest tensor."""
+    """Bytes from the facts; memory for torch and the files, which are mapped and read once."""
     size = sum(found.files.values())
-    largest = max((tensor_bytes(item) for item in found.tensors), default=0)
-    return Estimate(bytes_out=size, peak_memory=_MEMORY + 2 * largest, seconds=3.0 + size / _BYTES_PER_SECOND)
+    return Estimate(bytes_out=size, peak_memory=_MEMORY + size, seconds=3.0 + size / _BYTES_PER_SECOND)
 
 
 def _run(job: Job[TorchToHuggingface]) -> None:

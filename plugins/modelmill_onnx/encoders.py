@@ -151,6 +151,6 @@ def estimate_dynamic(outlook: Outlook[DynamicOptions], facts: Facts) -> Estimate
     whole = values["matrices"] + values["rest"]
     return Estimate(
         bytes_out=values["matrices"] + 4 * values["rest"] + values["beside"],
-        peak_memory=200 * _MIB + 14 * whole,
+        peak_memory=80 * _MIB + 20 * whole,
         seconds=2 + whole / 8e6,
     )

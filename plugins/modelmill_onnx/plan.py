@@ -195,8 +195,13 @@ def estimate_quantize(outlook: Outlook[QuantizeOptions], facts: Facts) -> Estima
     per_second = {"rtn": 4e7, "mse": 8e6, "hqq": 6e6, "k_quant": 4e6, "importance": 7e6, "gptq": 3e6}[algorithm]
     tokens = 512 * options.calibration_chunks if "calibration" in outlook.inputs else 512
     tokens = tokens if algorithm in ("gptq", "importance") else 0
+    memory = _QUANTIZER + 7 * values["largest"]
+    if algorithm == "gptq":
+        memory += 2048 * _MIB
+    elif algorithm == "importance":  # the model in a session, with its weights packed beside themselves
+        memory = max(memory, _QUANTIZER + 7 * (quantized + values["rest"]))
     return Estimate(
         bytes_out=size + width * values["rest"] + values["beside"],
-        peak_memory=_QUANTIZER + 7 * values["largest"] + (2048 * _MIB if tokens else 0),
+        peak_memory=memory,
         seconds=3 + quantized / per_second + tokens * quantized / 2e10,
     )

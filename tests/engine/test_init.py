@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +22,23 @@ from modelmill.testing import make_checkpoint
 from .conftest import BUILD, Mill
 
 ROOT = Path(__file__).parents[2]
-FILES = sorted(
-    path
-    for path in ROOT.rglob("build*.toml")
-    if not {".venv", "node_modules", "dist"} & set(path.relative_to(ROOT).parts)
-)
+TOP = [path for path in ROOT.iterdir() if not path.name.startswith(".") and path.name not in {"dist", "tests"}]
+SHOWN = re.compile(r"^```toml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def build_files() -> Iterator[tuple[str, str]]:
+    """Every build file of the repository, and every one that a page shows: where it is, and its text."""
+    for path in sorted(item for top in TOP for item in ([top] if top.is_file() else top.rglob("*"))):
+        where = path.relative_to(ROOT).as_posix()
+        if path.suffix == ".toml":
+            yield where, path.read_text("utf-8")
+        elif path.suffix == ".md":
+            yield from ((f"{where} {n}", text) for n, text in enumerate(SHOWN.findall(path.read_text("utf-8"))))
+
+
+FILES = {
+    where: table for where, text in build_files() if {"project", "source"} <= (table := tomllib.loads(text)).keys()
+}
 MACHINE = {"os.family": "linux", "os.arch": "arm64", "cpu.features": ["asimd", "asimddp", "fp"]}
 
 
@@ -40,9 +54,16 @@ def validator(registry: Registry) -> Any:
     return jsonschema.Draft202012Validator(schema(registry))
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_every_build_file_of_the_repository_is_valid(path: Path, validator: Any) -> None:
-    assert [error.message for error in validator.iter_errors(tomllib.loads(path.read_text()))] == []
+@pytest.mark.parametrize("where", FILES)
+def test_every_build_file_of_the_repository_and_its_pages_is_valid(where: str, validator: Any) -> None:
+    assert [error.message for error in validator.iter_errors(FILES[where])] == []
+
+
+def test_the_build_files_of_the_repository_are_found() -> None:
+    found = {where for where in FILES if where.endswith(".toml")}
+    assert found >= {"build.toml", "examples/bitnet/build.toml"}
+    assert {f"examples/server-image/{name}.toml" for name in ("build", "onnx")} <= found
+    assert len(FILES) - len(found) > 5
 
 
 @pytest.mark.parametrize(

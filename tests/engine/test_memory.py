@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bitnet_parts.models import master, packed
+import tool_environments
+from bitnet_parts.models import master, other, packed
+from bitnet_parts.models import measure as report
+from huggingface_parts import GENERATION, TEMPLATE, make_adapter
+from onnx_parts.encoders import make_encoder, make_onnx_encoder
 
 from modelmill import Facts, Hardware, Job, Limits, Outlook
 from modelmill.decode import decode
@@ -33,7 +37,10 @@ CHEAP: dict[str, tuple[Step | None, Step]] = {
 }
 DEAR: dict[str, tuple[Step | None, Step]] = {
     "onnx": (None, ONNX),
+    "onnx fp16": (None, ("modelmill_onnx", "huggingface-to-onnx", "fp16")),
+    "onnx int4 of the builder": (None, ("modelmill_onnx", "huggingface-to-onnx-int4", "int4-builder")),
     "onnx int8": (ONNX, ("modelmill_onnx", "onnx-quantize", "int8")),
+    "onnx int4": (ONNX, ("modelmill_onnx", "onnx-quantize", "int4")),
 }
 ALL = CHEAP | DEAR
 TERNARY: dict[str, Step] = {
@@ -41,6 +48,16 @@ TERNARY: dict[str, Step] = {
     "packed": ("modelmill_bitnet", "bitnet-to-gguf", "TQ2_0"),
     "bitnet.cpp": ("modelmill_bitnet", "bitnet-to-i2_s", "I2_S"),
 }
+COMPOSED: dict[str, Step] = {
+    "adapter": ("modelmill_huggingface", "merge-lora", "BF16"),
+    "chat_template": ("modelmill_huggingface", "set-chat-template", "BF16"),
+    "generation_config": ("modelmill_huggingface", "set-generation-config", "BF16"),
+}
+TORCH = ("modelmill_huggingface", "torch-to-huggingface", "BF16")
+OTHER = ("modelmill_bitnet", "ternary-to-gguf", "TQ2_0")
+DYNAMIC = ("modelmill_onnx", "onnx-dynamic", "int8")
+ENCODER = ("modelmill_onnx", "huggingface-to-onnx-encoder", "fp32")
+IMATRIX = ("modelmill_gguf", "gguf-to-imatrix", "imatrix")
 MEASURE = ("modelmill_bitnet", "measure-ternary", "report")
 Peaks = tuple[int, int]
 Made = Callable[[Step, Path], tuple[Path, Peaks]]
@@ -59,7 +76,8 @@ def made(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Made:
     def make(step: Step, source: Path) -> tuple[Path, Peaks]:
         if (step, source) not in known:
             place = tmp_path_factory.mktemp("step")
-            known[step, source] = place / "out", measure(registry, step, source, place)
+            options = {"execution_provider": "cuda"} if step[2] == "fp16" else None  # the CPU computes in fp32
+            known[step, source] = place / "out", measure(registry, step, source, place, options)
         return known[step, source]
 
     return make
@@ -134,9 +152,8 @@ def test_of_an_importance_matrix(
     context = 512 if size == "real" else 64
     (tmp_path / "text").mkdir()
     (tmp_path / "text" / "english.txt").write_bytes(ENGLISH.read_bytes())
-    step = ("modelmill_gguf", "gguf-to-imatrix", "imatrix")
     source, inputs = made(GGUF, model)[0], {"calibration": tmp_path / "text"}
-    check(measure(registry, step, source, tmp_path / "step", {"chunks": 1, "context": context}, inputs))
+    check(measure(registry, IMATRIX, source, tmp_path / "step", {"chunks": 1, "context": context}, inputs))
 
 
 @pytest.mark.parametrize("what", TERNARY)
@@ -165,3 +182,61 @@ def test_of_a_model_that_says_itself_that_it_is_ternary(registry: Registry, tmp_
     source = tmp_path / "model"
     master(source, Shape(hidden=256, intermediate=1024, heads=4, kv_heads=2))
     check(measure(registry, MEASURE, source, tmp_path / "step"))
+
+
+@pytest.mark.parametrize("what", COMPOSED)
+@pytest.mark.parametrize(("hidden", "dtype"), [(64, "BF16"), (1024, "BF16"), (1024, "F32")])
+def test_of_composing_a_model(what: str, hidden: int, dtype: str, registry: Registry, tmp_path: Path) -> None:
+    pytest.importorskip("numpy")
+    shape = Shape(hidden=hidden, intermediate=4 * hidden, heads=4, kv_heads=2)
+    source = make_checkpoint(tmp_path / "model", "llama", dtype=dtype, shape=shape)
+    given = tmp_path / "given"
+    given.mkdir()
+    match what:
+        case "adapter":
+            make_adapter(given, source)
+        case "chat_template":
+            (given / "chat_template.jinja").write_text(TEMPLATE)
+        case "generation_config":
+            (given / "generation_config.json").write_text(GENERATION)
+    step = (*COMPOSED[what][:2], dtype)
+    check(measure(registry, step, source, tmp_path / "step", inputs={what: given}))
+
+
+@pytest.mark.parametrize("hidden", [64, 1024])
+def test_of_a_pickled_model(hidden: int, registry: Registry, tmp_path: Path) -> None:
+    torch, loaded = pytest.importorskip("torch"), pytest.importorskip("safetensors.torch")
+    shape = Shape(hidden=hidden, intermediate=4 * hidden, heads=4, kv_heads=2)
+    source = make_checkpoint(tmp_path / "model", "llama", shape=shape)
+    torch.save(loaded.load_file(source / "model.safetensors"), source / "pytorch_model.bin")
+    (source / "model.safetensors").unlink()
+    check(measure(registry, TORCH, source, tmp_path / "step"))
+
+
+@pytest.mark.parametrize("hidden", [256, 1024])
+def test_of_a_ternary_model_of_another_class(hidden: int, registry: Registry, tmp_path: Path) -> None:
+    pytest.importorskip("gguf")
+    source = other(tmp_path / "model", shape=Shape(hidden=hidden, intermediate=4 * hidden, heads=4, kv_heads=2))
+    inputs = {"ternary": report(source, tmp_path / "report")}
+    check(measure(registry, OTHER, source, tmp_path / "step", inputs=inputs))
+
+
+def test_of_an_encoder_in_dynamic_int8(registry: Registry, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    check(measure(registry, DYNAMIC, make_onnx_encoder(tmp_path / "model"), tmp_path / "step"))
+
+
+@tool_environments.needed
+@pytest.mark.real
+@pytest.mark.filterwarnings("ignore")  # torch's and transformers' own
+def test_of_an_encoder(registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in tool_environments.surroundings().items():
+        monkeypatch.setenv(name, value)
+    check(measure(registry, ENCODER, make_encoder(tmp_path / "model"), tmp_path / "step"))
+
+
+def test_of_every_step_that_there_is(registry: Registry) -> None:
+    steps = [step for _, step in ALL.values()] + [*TERNARY.values(), *COMPOSED.values()]
+    tried = {name for _, name, _ in (*steps, MEASURE, TORCH, OTHER, DYNAMIC, ENCODER, IMATRIX)}
+    there = {offer.record.name for _, offer in registry.makers() if offer.plugin.distribution == "modelmill"}
+    assert there == tried
