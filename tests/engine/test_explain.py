@@ -10,6 +10,7 @@ from interpreters import install, make_interpreter
 
 from modelmill.explain import reasons
 from modelmill.memory import Memory
+from modelmill.testing import make_checkpoint
 from modelmill_artifacts import canonical
 
 from .conftest import BUILD, PLUGIN, Mill
@@ -195,6 +196,7 @@ CHANGES: dict[str, tuple[tuple[str, str, str], str, list[str], list[str]]] = {
     "nothing": (("build.toml", "words", "words"), "plain", [], []),
 }
 REBUILDS_ANYWAY = {"the steps of a target"}
+GONE = {"the steps of a target": ["shorten tiny"]}
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -217,6 +219,7 @@ def test_each_change_is_named_and_nothing_else(bench: Bench, change: str) -> Non
     described = lines_of(told, "the artifact's description")
     assert len(described) == len(artifact), described
     assert all(line.startswith(wanted) for line, wanted in zip(described, artifact, strict=True))
+    assert found["reasons"]["gone"] == GONE.get(change, [])
     assert found["up_to_date"] is not bool(steps or artifact or change in REBUILDS_ANYWAY), told
 
 
@@ -242,6 +245,58 @@ def test_steps_that_follow_name_the_step_that_changes(bench: Bench) -> None:
         ("shout upper", []),
         ("shorten tiny", ["shout upper"]),
     ]
+
+
+GGUF = """
+[project]
+name = "tiny"
+version = "1.0"
+license = "MIT"
+
+[source.base]
+uri = "model"
+
+[defaults]
+source = "base"
+hardware = "bench"
+format = "gguf"
+
+[target.half]
+scheme = "F16"
+
+[target.small]
+scheme = "Q8_0"
+
+[sign]
+mode = "none"
+"""
+
+
+def test_a_shard_and_a_tokenizer_are_named_and_what_is_to_run_is_what_then_runs(mill: Mill) -> None:
+    model = make_checkpoint(mill.folder / "model", "llama", shards=2)
+    mill.write(GGUF)
+    assert mill.run("build").code == 0
+    for name, edit in (("model-00002-of-00002.safetensors", flip), ("tokenizer.json", lengthen)):
+        edit(model / name)
+        explained = mill.run("explain", "--json").json()["targets"]
+        named = [change["name"] for item in explained for change in item["reasons"]["steps"][0]["changes"]]
+        assert named == [name, name]
+        told = sorted({title for item in explained for title in item["to_run"]})
+        done = mill.run("build")
+        assert done.code == 0, done.err
+        assert sorted(line.strip(" …") for line in done.err.splitlines() if line.endswith(" …")) == told
+        assert told != []
+    assert all(item["up_to_date"] for item in mill.run("explain", "--json").json()["targets"])
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-2] ^= 1
+    path.write_bytes(data)
+
+
+def lengthen(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"\n")
 
 
 def test_a_target_with_another_name_is_known_by_its_steps(bench: Bench) -> None:
