@@ -233,6 +233,11 @@ def _placed(cursor: _Cursor, entries: list[_Entry], alignment: int, data_start: 
     for before, after in pairwise(ordered):
         if before.relative + before.size > after.relative:
             cursor.fail(f"the data of tensors {before.name!r} and {after.name!r} overlap")
+    next_at = 0
+    for entry in entries:  # as llama.cpp's reader has it (ggml/src/gguf.cpp): one after the other, without gaps
+        if entry.relative != next_at:
+            cursor.fail(f"tensor {entry.name!r} begins at {entry.relative}, where {next_at} is the next place")
+        next_at = -(-(entry.relative + entry.size) // alignment) * alignment
     return tuple(
         TensorInfo(
             name=entry.name,

@@ -53,6 +53,11 @@ def infer(outlook: Outlook[Options]) -> Facts | Refusal:
     except (ConvertError, RecipeError) as error:
         return Refusal(reason=str(error))
     quantized = any(weight.quantization for weight in layout.weights)
+    if not quantized and scheme not in FLOATS:
+        return Refusal(
+            reason=f"no layer has rows that a group of {layout.default.group_size if layout.default else 0} values "
+            f"divides, so {scheme} would quantize nothing; name a smaller group_size, or the scheme bf16"
+        )
     return replace(
         facts,
         format="mlx",

@@ -143,3 +143,13 @@ def test_a_big_endian_file_is_named_as_such(tmp_path: Path) -> None:
     path.write_bytes(b"GGUF" + struct.pack(">IQQ", 3, 0, 0))
     with pytest.raises(ConvertError, match="big-endian"):
         read_header(path)
+
+
+def test_a_gap_between_tensors_which_llama_cpp_refuses_is_one_sentence(tmp_path: Path) -> None:
+    tensors = [Tensor(name=name, dtype="F32", shape=(8,)) for name in ("first", "second")]
+    data = bytearray(header_bytes([string("general.architecture", "llama")], tensors))
+    place = data.rindex(struct.pack("<Q", 32))
+    data[place : place + 8] = struct.pack("<Q", 64)
+    (tmp_path / "gap.gguf").write_bytes(bytes(data) + bytes(128))
+    with pytest.raises(ConvertError, match="tensor 'second' begins at 64, where 32 is the next place"):
+        read_header(tmp_path / "gap.gguf")

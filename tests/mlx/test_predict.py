@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from mlx_parts.folders import convert, infer
 
-from modelmill import Facts, Outlook
+from modelmill import Facts, Outlook, Refusal
 from modelmill.checkpoint import facts
 from modelmill.testing.architectures import Shape
 from modelmill.testing.checkpoints import make_checkpoint
@@ -56,3 +56,10 @@ print(sorted({{"mlx", "numpy", "torch", "transformers"}} & sys.modules.keys()))
 """
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     assert done.stdout == "[]\n"
+
+
+def test_groups_that_divide_no_row_at_all_are_refused(tmp_path: Path) -> None:
+    source = make_checkpoint(tmp_path, "llama", shape=Shape(hidden=64, intermediate=64, heads=4, kv_heads=2))
+    refused = infer(source, "4bit", group_size=128)
+    assert isinstance(refused, Refusal)
+    assert refused.reason.startswith("no layer has rows that a group of 128 values divides, so 4bit would quantize")
