@@ -68,6 +68,76 @@ def test_an_mlx_folder(tmp_path: Path, registry: Registry) -> None:
     assert found.memory is not None
 
 
+ARTIFACT = """
+[project]
+name = "tiny"
+version = "1.0"
+license = "MIT"
+
+[source.base]
+uri = "model"
+
+[target.half]
+source = "base"
+hardware = "bench"
+format = "gguf"
+scheme = "F16"
+
+[sign]
+mode = "none"
+"""
+HALF = {"F16": (117952, 235904), "F32": (320, 1280)}
+KNOWN: dict[str, tuple[tuple[str, str] | None, str, int, dict[str, tuple[int, int]], str | None]] = {
+    # what: (the step that makes it, architecture, parameters, weights and bytes by type, licence)
+    "checkpoint": (None, "LlamaForCausalLM", 118272, {"BF16": (118272, 236544)}, "Apache-2.0"),
+    "gguf F16": (("modelmill_gguf", "huggingface-to-gguf"), "llama", 118272, HALF, "Apache-2.0"),
+    "mlx 4bit": (
+        ("modelmill_mlx", "huggingface-to-mlx"),
+        "LlamaForCausalLM",
+        118272,
+        {"4bit-g64": (97472, 54828), "BF16": (20800, 41600)},
+        None,
+    ),
+    # With its caches of sines and cosines, and two whole numbers.
+    "onnx fp32": (
+        ("modelmill_onnx", "huggingface-to-onnx"),
+        "llama",
+        122370,
+        {"FLOAT": (122368, 489472), "INT64": (2, 16)},
+        None,
+    ),
+    "artifact F16": (None, "llama", 118272, HALF, "Apache-2.0"),
+}
+
+
+@pytest.mark.parametrize("what", KNOWN)
+def test_every_field_of_a_model_in_each_of_its_forms(what: str, registry: Registry, mill: Mill) -> None:
+    step, architecture, parameters, types, licence = KNOWN[what]
+    form, _, scheme = what.partition(" ")
+    pytest.importorskip({"mlx": "mlx", "onnx": "onnxruntime_genai"}.get(form, "gguf"))
+    path = make_checkpoint(mill.folder / "model", "llama")
+    (path / "README.md").write_text("---\nlicense: apache-2.0\n---\n")
+    if form == "artifact":
+        mill.write(ARTIFACT)
+        assert mill.run("build").code == 0
+        path = mill.folder / "dist/tiny/1.0/half"
+    elif step:
+        path = convert(*step, scheme, path, mill.folder / "made")
+    found = inspect(path, registry)
+    shape = {"checkpoint": "huggingface", "artifact": "gguf"}.get(form, form)
+    assert (found.format, found.scheme) == (shape, scheme or "BF16")
+    assert (found.architecture, found.parameters, found.licence) == (architecture, parameters, licence)
+    assert {item.type: (item.weights, item.size) for item in found.types} == types
+    assert (found.context, found.layers, found.hidden_size) == (256, 2, 64)
+    assert found.tokenizer is not None
+    assert (found.tokenizer.model, found.tokenizer.size) == ("gpt2" if shape == "gguf" else "BPE", 499)
+    assert found.memory is not None
+    assert (found.memory.context, found.memory.weights, found.memory.kv_cache) == (256, found.size, 65536)
+    told = mill.run("inspect", str(path)).out
+    for line in ("architecture", "parameters", "context", "layers", "tokenizer", "licence", "needs", *types):
+        assert any(said.startswith(line) for said in told.splitlines()), (line, told)
+
+
 def test_an_artifact_is_told_with_what_made_it(mill: Mill) -> None:
     mill.write(BUILD)
     assert mill.run("build").code == 0
