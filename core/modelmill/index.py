@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from modelmill.config import Build
-from modelmill.store.filesystem import write_atomic
+from modelmill.store.filesystem import left_behind, remove_unlocked, write_atomic
 from modelmill_artifacts.manifest import MANIFEST
 from modelmill_artifacts.package import index_files
 from modelmill_artifacts.release import RELEASE, RELEASE_SIGNATURE
@@ -23,6 +23,8 @@ def write_index(build: Build, folder: Path, signer: Signer | None, warn: Callabl
     for path in sorted(folder.iterdir()):
         if path.is_dir() and path.name not in build.targets and not path.name.startswith("."):
             warn(f"{path} is of no target of {build.path.name}; remove it, or `modelmill verify` refuses the release")
+    for path in left_behind(folder):  # of a build that was killed while it wrote the index
+        remove_unlocked(path)
     _, data, signature = index_files(folder, targets, signer)
     if signature is not None:
         _write(folder / RELEASE_SIGNATURE, signature)

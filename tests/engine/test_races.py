@@ -1,13 +1,16 @@
 """Processes that share a store or a release's folder, met at the very moments that hurt: nothing is lost or mixed."""
 
+import fcntl
 import hashlib
 import subprocess
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from modelmill.store import Store
+from modelmill.store.filesystem import left_behind, write_atomic
 
 from .conftest import BUILD, Mill, assert_nothing_half_made, told
 from .test_faults import wait_for_a_step
@@ -46,6 +49,42 @@ def test_another_build_clears_up_just_as_an_artifact_is_placed(tmp_path: Path, m
         assert sorted(path.name for path in (tmp_path / "dist/one").iterdir()) == ["about", "text"]
     assert (tmp_path / "dist" / f"first-{moments[0]}").is_dir()
     assert list((tmp_path / "dist").glob(".*")) == []
+
+
+@pytest.mark.fault
+def test_what_a_killed_build_left_of_an_index_goes_and_what_a_living_one_writes_stays(mill: Mill) -> None:
+    mill.write(BUILD)
+    assert mill.run("build").code == 0
+    (release,) = (mill.folder / "dist").glob("*/*/release.json")
+    dead, alive = (release.with_name(f".release.json.{digit * 32}") for digit in "ab")
+    dead.write_text("{")
+    with alive.open("xb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        release.unlink()
+        assert mill.run("build").code == 0
+        assert (release.is_file(), dead.exists(), alive.exists()) == (True, False, True)
+    release.unlink()
+    assert mill.run("build").code == 0
+    assert not alive.exists()
+
+
+def test_a_temporary_that_is_taken_for_one_left_behind_is_written_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = fcntl.flock
+    removed: list[Path] = []
+
+    def flock(file: BinaryIO, how: int) -> None:
+        for path in [] if removed else list(left_behind(tmp_path)):
+            path.unlink()
+            removed.append(path)
+        real(file, how)
+
+    monkeypatch.setattr("modelmill.store.filesystem.fcntl.flock", flock)
+    write_atomic(tmp_path / "file", b"data")
+    assert (tmp_path / "file").read_bytes() == b"data"
+    assert len(removed) == 1
+    assert list(left_behind(tmp_path)) == []
 
 
 def test_a_blob_that_goes_while_the_store_is_looked_through_is_not_there(mill: Mill) -> None:

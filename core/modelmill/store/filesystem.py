@@ -35,29 +35,58 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
-    """Write a file so that a reader, or a crash, sees the old content or the new one. StoreError where it cannot."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    """Write a file so that a reader, or a crash, sees the old content or the new one. StoreError where it cannot.
+
+    What a crash leaves besides is found by `left_behind`; the temporary is locked until it is in its place, so that
+    `remove_unlocked` knows it from one of a process that lives.
+    """
     with writing(path):
-        try:
-            with temporary.open("xb") as file:
-                file.write(data)
-                if durable:
-                    file.flush()
-                    os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):  # on a read-only disk it is not there, and cannot be looked for
-                temporary.unlink(missing_ok=True)
-            raise
+        while not _written(path, data, durable=durable):
+            pass  # somebody took the temporary for one left behind, before it was locked
         if durable:
             sync_folder(path.parent)
 
 
+def _written(path: Path, data: bytes, *, durable: bool) -> bool:
+    """Write a file through a new temporary; False where that was removed under our hands."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with temporary.open("xb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if not temporary.exists():
+                return False
+            file.write(data)
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):  # on a read-only disk it is not there, and cannot be looked for
+            temporary.unlink(missing_ok=True)
+        raise
+    return True
+
+
 def left_behind(folder: Path) -> Iterator[Path]:
-    """What `write_atomic` leaves in a folder when it is killed."""
+    """What `write_atomic` leaves in a folder when it is killed, and what it has under way there."""
     for path in folder.glob(".*"):
         if _TEMPORARY.fullmatch(path.name) and path.is_file():
             yield path
+
+
+def remove_unlocked(path: Path) -> None:
+    """Remove a temporary of `write_atomic`, unless a process that lives is writing it."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink(missing_ok=True)
+    except OSError:
+        pass
+    finally:
+        os.close(descriptor)
 
 
 def sync_folder(folder: Path) -> None:
