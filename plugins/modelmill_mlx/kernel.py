@@ -3,6 +3,7 @@
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,11 +22,15 @@ _CACHE_BYTES = 64 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Block:
-    """Some rows of a weight, on their way: the arrays that they become, `bytes` where they stay as they are."""
+    """Some rows of a weight, on their way: the arrays that they become, `bytes` where they stay as they are.
+
+    `checked` raises ConvertError where the rows hold what is no number, or will be none.
+    """
 
     weight: Weight
     last: bool
     arrays: Sequence[Any]
+    checked: Future[None]
 
 
 def stored_bytes(checkpoint: Checkpoint, weights: Sequence[Weight], threads: int) -> Iterator[bytes | memoryview]:
@@ -38,21 +43,25 @@ def stored_bytes(checkpoint: Checkpoint, weights: Sequence[Weight], threads: int
     streams = [mx.new_stream(mx.cpu) for _ in range(max(1, threads))]
     waiting: deque[_Block] = deque()
     finished: list[_Block] = []
-    for block in _blocks(checkpoint, weights, streams):
-        waiting.append(block)
-        if len(waiting) > 2 * len(streams):
+    with ThreadPoolExecutor(1) as checks:  # beside the thread that reads and writes, which the others wait for
+        for block in _blocks(checkpoint, weights, streams, checks):
+            waiting.append(block)
+            if len(waiting) > 2 * len(streams):
+                yield from _finish(checkpoint, waiting.popleft(), finished)
+        while waiting:
             yield from _finish(checkpoint, waiting.popleft(), finished)
-    while waiting:
-        yield from _finish(checkpoint, waiting.popleft(), finished)
 
 
-def _blocks(checkpoint: Checkpoint, weights: Iterable[Weight], streams: Sequence[Any]) -> Iterator[_Block]:
+def _blocks(
+    checkpoint: Checkpoint, weights: Iterable[Weight], streams: Sequence[Any], checks: Executor
+) -> Iterator[_Block]:
     turn = 0
     for weight in weights:
         raw = checkpoint.raw(weight.source.name)
+        kinds = weight.source.dtype, weight.tensor.dtype
         if weight.quantization is None and weight.source.dtype == weight.tensor.dtype:
-            check_cast(weight.source.name, raw, weight.source.dtype, weight.tensor.dtype)
-            yield _Block(weight=weight, last=True, arrays=(raw,))
+            checked = checks.submit(check_cast, weight.source.name, raw, *kinds)
+            yield _Block(weight=weight, last=True, arrays=(raw,), checked=checked)
             continue
         width = weight.source.shape[-1]
         row = width * DTYPE_BITS[weight.source.dtype] // 8
@@ -60,14 +69,15 @@ def _blocks(checkpoint: Checkpoint, weights: Iterable[Weight], streams: Sequence
         step = max(1, BLOCK_BYTES // row) if row else 1
         for start in range(0, rows, step):
             end = min(rows, start + step)
-            arrays = _start(weight, raw[start * row : end * row], width, streams[turn % len(streams)])
+            some = raw[start * row : end * row]
+            checked = checks.submit(check_cast, weight.source.name, some, *kinds)
+            arrays = _start(weight, some, width, streams[turn % len(streams)])
             turn += 1
-            yield _Block(weight=weight, last=end == rows, arrays=arrays)
+            yield _Block(weight=weight, last=end == rows, arrays=arrays, checked=checked)
 
 
 def _start(weight: Weight, raw: memoryview, width: int, stream: Any) -> tuple[Any, ...]:
     """Begin to cast and quantize some rows; nothing waits."""
-    check_cast(weight.source.name, raw, weight.source.dtype, weight.tensor.dtype)
     buffer: Any = raw.cast("I" if weight.source.dtype == "F32" else "H")
     words = mx.array(buffer)
     values = mx.reshape(mx.view(words, _FLOATS[weight.source.dtype], stream=stream), (-1, width), stream=stream)
@@ -94,6 +104,7 @@ def _plain(array: Any, stream: Any) -> Any:
 
 
 def _finish(checkpoint: Checkpoint, block: _Block, finished: list[_Block]) -> Iterator[bytes | memoryview]:
+    block.checked.result()
     if isinstance(block.arrays[0], memoryview):
         yield block.arrays[0]
     else:

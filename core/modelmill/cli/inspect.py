@@ -61,7 +61,7 @@ def _rows(found: Inspection) -> Iterator[tuple[str, str]]:
     yield "parameters", f"{found.parameters:,}" if found.parameters else ""
     bits = found.size * 8 / found.parameters if found.parameters else 0
     yield "size", f"{show.size(found.size)} in {len(found.files)} files" + (f", {bits:.2f} bits/weight" if bits else "")
-    yield "quantized before", found.quantization or "no"
+    yield "quantized", f"to {found.quantization}" if found.quantization else "no"
     ternary = found.ternary
     if ternary is not None:
         yield "ternary", f"{'yes' if ternary.ternary else 'no'}: {ternary.because}"
