@@ -74,10 +74,8 @@ def normalise(stated: str) -> str:
 
 def all_of(stated: Iterable[str]) -> str | None:
     """The expression of what is under all of these licences at once; None for none. Raises ArtifactError as above."""
-    found = list(dict.fromkeys(map(normalise, stated)))
-    if len(found) < 2:  # noqa: PLR2004 - one licence needs no AND
-        return found[0] if found else None
-    return _write(parse(" AND ".join(f"({licence})" for licence in found)))
+    found = dict.fromkeys(map(normalise, stated))
+    return _write(parse(" AND ".join(f"({licence})" for licence in found))) if found else None
 
 
 def allowed(expression: str, allow: Collection[str] | None, deny: Collection[str] = ()) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from modelmill.errors import StoreError
 from modelmill.store import Store
-from modelmill.store.filesystem import exchange, reflink_or_copy, write_atomic
+from modelmill.store.filesystem import exchange, reflink_or_copy, remove_unlocked, write_atomic
 from modelmill.tree import OutFile
 from modelmill_artifacts import canonical
 
@@ -113,7 +113,7 @@ def _stats(folder: Path) -> dict[str, list[int]]:
 def _temporary(folder: Path) -> Iterator[Path]:
     """A locked folder beside `folder`; those that a killed build left there are removed first."""
     for stale in folder.parent.glob(f"{_TEMPORARY}*"):
-        _remove_if_unlocked(stale)
+        remove_unlocked(stale)
     temporary, descriptor = _locked(folder)
     try:
         yield temporary
@@ -141,17 +141,3 @@ def _locked(folder: Path) -> tuple[Path, int]:
             pass
         if descriptor >= 0:
             os.close(descriptor)
-
-
-def _remove_if_unlocked(folder: Path) -> None:
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(folder, ignore_errors=True)
-    except OSError:
-        pass
-    finally:
-        os.close(descriptor)

@@ -7,6 +7,7 @@ import fcntl
 import os
 import re
 import shutil
+import stat
 import sys
 import uuid
 from collections.abc import Iterator
@@ -75,14 +76,17 @@ def left_behind(folder: Path) -> Iterator[Path]:
 
 
 def remove_unlocked(path: Path) -> None:
-    """Remove a temporary of `write_atomic`, unless a process that lives is writing it."""
+    """Remove a temporary file or folder, unless a process that lives holds its lock."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        path.unlink(missing_ok=True)
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
     except OSError:
         pass
     finally:
