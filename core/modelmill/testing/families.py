@@ -1,7 +1,7 @@
 """How the model families tokenize: their special tokens, their chat templates, and how they cut a text."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 CHATML = (
@@ -87,6 +87,15 @@ def _split(*patterns: str) -> dict[str, Any]:
 
 _SPACES = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
 
+_LLAMA_3 = Family(
+    bos="<|begin_of_text|>",
+    eos="<|eot_id|>",
+    last=("<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
+    template=LLAMA_3,
+    adds_bos=True,
+    tokenizer_class="PreTrainedTokenizerFast",
+    pre_tokenizer=_split(LLAMA_3_SPLIT),
+)
 FAMILIES: Mapping[str, Family] = {
     "smollm": Family(
         bos="<|im_start|>",
@@ -104,25 +113,8 @@ FAMILIES: Mapping[str, Family] = {
             ],
         },
     ),
-    "llama-3": Family(
-        bos="<|begin_of_text|>",
-        eos="<|eot_id|>",
-        last=("<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
-        template=LLAMA_3,
-        adds_bos=True,
-        tokenizer_class="PreTrainedTokenizerFast",
-        pre_tokenizer=_split(LLAMA_3_SPLIT),
-    ),
-    "llama-3.1": Family(
-        bos="<|begin_of_text|>",
-        eos="<|eot_id|>",
-        last=("<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
-        template=LLAMA_3,
-        adds_bos=True,
-        tokenizer_class="PreTrainedTokenizerFast",
-        pre_tokenizer=_split(LLAMA_3_SPLIT),
-        words=("Ġinterpreter", "dog", "Ġ>="),
-    ),
+    "llama-3": _LLAMA_3,
+    "llama-3.1": replace(_LLAMA_3, words=("Ġinterpreter", "dog", "Ġ>=")),
     "tekken": Family(
         bos="<s>",
         eos="</s>",
