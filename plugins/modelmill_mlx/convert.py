@@ -10,6 +10,7 @@ from modelmill.checkpoint import file_sizes, open_checkpoint, read_object, write
 from modelmill_mlx.files import INDEX, METADATA, config_text, copied, index_text, shards
 from modelmill_mlx.layout import kept_layers, plan_layout
 from modelmill_mlx.predict import Options, request, require_tokenizer
+from modelmill_mlx.readback import check_written
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ def run(job: Job[Options]) -> None:
         parts = stored_bytes(checkpoint, layout.weights, job.limits.threads)
         for name, tensors in shards(layout):
             write_safetensors(job, name, tensors, islice(parts, len(tensors)), METADATA)
+        check_written(job.out, checkpoint, layout.weights)
     for name in copied(files):
         shutil.copyfile(job.source / name, job.out / name)
     for name, text in (("config.json", config_text(config, generation, layout)), (INDEX, index_text(layout))):

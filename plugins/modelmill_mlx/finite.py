@@ -56,6 +56,14 @@ def check_cast(name: str, raw: memoryview, source: str, target: str) -> None:
 
 
 def _largest(piece: memoryview, kind: str) -> int:
+    """The bits of the largest magnitude.
+
+    As signed integers the largest is that of the positive floats, as unsigned ones that of the negative floats: two
+    looks at the cache are cheaper than to clear every sign, which writes as much as it reads.
+    """
     dtype, magnitude = _INTEGERS[kind]
     bits = np.frombuffer(piece, dtype)
-    return int((bits & bits.dtype.type(magnitude)).max(initial=0))
+    if kind == "E8M0":  # without a sign
+        return int(bits.max(initial=0))
+    signed = bits.view(dtype.replace("u", "i"))
+    return max(int(signed.max(initial=0)), int(bits.max(initial=0)) & magnitude)

@@ -13,7 +13,8 @@ from modelmill import ConvertError
 from modelmill.checkpoint import DTYPE_BITS, Checkpoint
 from modelmill_mlx.finite import check_cast
 from modelmill_mlx.layout import Weight
-from modelmill_mlx.predict import BLOCK_BYTES
+from modelmill_mlx.predict import BLOCK_BYTES, WAITING
+from modelmill_mlx.schemes import Quantization
 from modelmill_mlx.ternary import TERNARY_BITS, exact
 
 _FLOATS = {"BF16": mx.bfloat16, "F16": mx.float16, "F32": mx.float32}
@@ -33,23 +34,50 @@ class _Block:
     checked: Future[None]
 
 
-def stored_bytes(checkpoint: Checkpoint, weights: Sequence[Weight], threads: int) -> Iterator[bytes | memoryview]:
-    """The bytes of every tensor of every weight, in order.
+def stored_bytes(checkpoint: Checkpoint, weights: Sequence[Weight], threads: int) -> Iterator[Iterable[memoryview]]:
+    """The bytes of every tensor of every weight, in order, each in pieces that must be used up before the next.
 
     Rows are quantized independently, on MLX's CPU kernels whatever the machine has, so that neither the number of
-    threads nor a GPU changes a bit. Two blocks per thread and the packed form of one weight are in memory.
+    threads nor a GPU changes a bit. WAITING blocks per thread, and the scales of one weight, are in memory.
     """
     mx.set_cache_limit(_CACHE_BYTES)
     streams = [mx.new_stream(mx.cpu) for _ in range(max(1, threads))]
-    waiting: deque[_Block] = deque()
-    finished: list[_Block] = []
     with ThreadPoolExecutor(1) as checks:  # beside the thread that reads and writes, which the others wait for
-        for block in _blocks(checkpoint, weights, streams, checks):
-            waiting.append(block)
-            if len(waiting) > 2 * len(streams):
-                yield from _finish(checkpoint, waiting.popleft(), finished)
-        while waiting:
-            yield from _finish(checkpoint, waiting.popleft(), finished)
+        finished = _finished(checkpoint, _blocks(checkpoint, weights, streams, checks), WAITING * len(streams))
+        for weight in weights:
+            rest: list[Sequence[Any]] = []
+            yield _first(finished, rest)
+            for part in range(len(weight.stored) - 1):
+                yield [memoryview(arrays[part]) for arrays in rest]
+
+
+def _finished(checkpoint: Checkpoint, blocks: Iterable[_Block], under_way: int) -> Iterator[_Block]:
+    """The blocks in order as they are done, so many others under way; ConvertError for values that are no numbers."""
+    waiting: deque[_Block] = deque()
+    for block in blocks:
+        waiting.append(block)
+        if len(waiting) > under_way:
+            yield from _finish(checkpoint, waiting.popleft())
+    while waiting:
+        yield from _finish(checkpoint, waiting.popleft())
+
+
+def _finish(checkpoint: Checkpoint, block: _Block) -> Iterator[_Block]:
+    block.checked.result()
+    if not isinstance(block.arrays[0], memoryview):
+        mx.eval(*block.arrays)
+    yield block
+    if block.last:
+        checkpoint.release(block.weight.source.name)
+
+
+def _first(finished: Iterator[_Block], rest: list[Sequence[Any]]) -> Iterator[memoryview]:
+    """The first tensor of a weight, block after block; what each block has beside it is put into `rest`."""
+    for block in finished:
+        rest.append(block.arrays[1:])
+        yield memoryview(block.arrays[0])
+        if block.last:
+            return
 
 
 def _blocks(
@@ -83,37 +111,31 @@ def _start(weight: Weight, raw: memoryview, width: int, stream: Any) -> tuple[An
     values = mx.reshape(mx.view(words, _FLOATS[weight.source.dtype], stream=stream), (-1, width), stream=stream)
     if weight.source.dtype != weight.tensor.dtype:
         values = mx.astype(values, _FLOATS[weight.tensor.dtype], stream=stream)
-    if weight.quantization is None:
-        arrays: tuple[Any, ...] = (values,)
-    else:
-        how = weight.quantization
-        try:
-            arrays = tuple(mx.quantize(values, how.group_size, how.bits, mode=how.mode, stream=stream))
-        except ValueError as error:
-            raise ConvertError(f"{weight.path}: MLX cannot quantize it to {how.dtype}: {error}") from error
-        if how.bits == TERNARY_BITS and how.mode == "affine":
-            arrays = exact(values, arrays, how.group_size, stream)
+    arrays = (values,) if weight.quantization is None else _quantized(weight, weight.quantization, values, stream)
     arrays = tuple(_plain(array, stream) for array in arrays)
     mx.async_eval(*arrays)  # type: ignore[no-untyped-call]
+    return arrays
+
+
+def _quantized(weight: Weight, how: Quantization, values: Any, stream: Any) -> tuple[Any, ...]:
+    """Words, scales and biases (of mode affine) of some rows.
+
+    The affine kernel calculates in float32 whatever it is given, and is a third faster if it need not widen each
+    value by itself: values are widened before, and scales and biases rounded after it as the kernel does.
+    """
+    affine = how.mode == "affine"
+    wide = mx.astype(values, mx.float32, stream=stream) if affine else values
+    try:
+        arrays = tuple(mx.quantize(wide, how.group_size, how.bits, mode=how.mode, stream=stream))
+    except ValueError as error:
+        raise ConvertError(f"{weight.path}: MLX cannot quantize it to {how.dtype}: {error}") from error
+    if affine:
+        arrays = (arrays[0], *(mx.astype(array, values.dtype, stream=stream) for array in arrays[1:]))
+    if affine and how.bits == TERNARY_BITS:
+        return exact(values, arrays, how.group_size, stream)
     return arrays
 
 
 def _plain(array: Any, stream: Any) -> Any:
     """The same bits in a type that Python's buffers know; they have no bfloat16."""
     return mx.view(array, mx.uint16, stream=stream) if array.dtype == mx.bfloat16 else array
-
-
-def _finish(checkpoint: Checkpoint, block: _Block, finished: list[_Block]) -> Iterator[bytes | memoryview]:
-    block.checked.result()
-    if isinstance(block.arrays[0], memoryview):
-        yield block.arrays[0]
-    else:
-        mx.eval(*block.arrays)
-        finished.append(block)
-        if not block.last:
-            return
-        parts = zip(*(done.arrays for done in finished), strict=True)
-        for part in [[memoryview(array) for array in arrays] for arrays in parts]:
-            yield part[0] if len(part) == 1 else b"".join(part)
-        finished.clear()
-    checkpoint.release(block.weight.source.name)

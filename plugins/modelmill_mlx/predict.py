@@ -12,11 +12,13 @@ from modelmill_mlx.files import TOKENIZER, sizes
 from modelmill_mlx.layout import Layout, Request, kept_layers, plan_layout
 from modelmill_mlx.schemes import FLOATS
 
-BLOCK_BYTES = 8 << 20
-"""Bytes of a weight that are quantized at a time; several are under way at once."""
+BLOCK_BYTES = 2 << 20
+"""Bytes of a weight that are quantized at a time: few enough to stay in a core's cache when they are widened."""
+WAITING = 8
+"""Blocks under way for each thread: enough to go on with while a weight is hashed and written."""
 _START = 30 << 20
 _IN_FLIGHT = 96 << 20
-"""What blocks under way take on four or five cores: two for each, as they came and as they become."""
+"""What blocks under way take on four or five cores, as they came and as they become."""
 _READ, _QUANTIZE, _MICROSCALE = 1.5e9, 3e8, 1e7
 """Bytes of source per second on one core: copied, by the affine kernel, and by MLX's CPU kernel for mxfp4."""
 
@@ -95,8 +97,8 @@ def estimate(outlook: Outlook[Options], facts: Facts) -> Estimate:
     seconds = total / _READ + (0 if facts.scheme in FLOATS else total / kernel)
     return Estimate(
         bytes_out=sum(facts.files.values()),
-        # The largest weight is mapped while its quantized blocks wait to be written in order, and are then joined.
-        peak_memory=_START + min(total, _IN_FLIGHT) + largest * 8 // 5,
+        # The largest weight is mapped until all its rows are done, and its scales wait until its words are written.
+        peak_memory=_START + min(total, _IN_FLIGHT) + largest * 5 // 4,
         seconds=seconds,
     )
 

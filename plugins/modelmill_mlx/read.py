@@ -60,6 +60,11 @@ def unpack(raw: memoryview, bits: int) -> Any:
     data = np.frombuffer(raw, np.uint8)
     if bits == 8:  # noqa: PLR2004 - a byte each
         return data
+    if 8 % bits == 0:
+        values = np.empty((len(data), 8 // bits), np.uint8)
+        for place in range(8 // bits):
+            values[:, place] = (data >> place * bits) & ((1 << bits) - 1)
+        return values.reshape(-1)
     flags = np.unpackbits(data, bitorder="little").reshape(-1, bits)
     return np.packbits(flags, axis=-1, bitorder="little").reshape(-1)
 
