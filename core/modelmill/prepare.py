@@ -19,7 +19,7 @@ from modelmill.lock import Locked, Resolver, SourceState, read_lock, write_lock
 from modelmill.lock.download import Note
 from modelmill.pinning import Pinner, tool
 from modelmill.plan import Plan, plan
-from modelmill.plan.keys import Identity
+from modelmill.plan.keys import Identify, Identity
 from modelmill.registry import Offer, Registry, load
 from modelmill.store import Store
 from modelmill.types import Maker
@@ -119,7 +119,7 @@ def _plan(
     targets: tuple[Target, ...],
     states: Mapping[str, SourceState],
     registry: Registry,
-    identify: Callable[[Offer[Maker[Any]]], Identity],
+    identify: Identify,
 ) -> Plan:
     texts = profile_texts(build, registry, targets)
     hardware = {target.hardware: load_profile(target.hardware, texts) for target in targets}
@@ -143,14 +143,17 @@ def select(build: Build, names: tuple[str, ...], *, everything: bool) -> tuple[T
     return tuple(found.values())
 
 
-def identifier(store: Store, pinner: Pinner) -> Callable[[Offer[Maker[Any]]], Identity]:
+def identifier(store: Store, pinner: Pinner) -> Identify:
     """Tells what makes a step's bytes beside its job; see `keys.Identity`."""
     engine = {"version": importlib.metadata.version("modelmill"), "digest": toolchain.engine_digest(store.index)}
 
-    def identify(offer: Offer[Maker[Any]]) -> Identity:
+    def identify(offer: Offer[Maker[Any]], more: Mapping[str, str]) -> Identity:
         record, plugin = offer.record, offer.plugin
         if record.toolchain is None:
-            tools = [encode(item) for item in closure(record.tools, record.requirement, store.index)]
+            found = {item.name: item for item in closure(record.tools, record.requirement, store.index)}
+            for name, requirement in more.items():
+                found |= {item.name: item for item in closure((name,), requirement, store.index)}
+            tools = [encode(found[name]) for name in sorted(found)]
         else:
             tools = [tool(pin) for pin in pinner.pins(record.toolchain)]
         identity: dict[str, Any] = {

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from math import prod
 
 from modelmill import Converter, Estimate, Facts, Job, Outlook, Refusal
-from modelmill_gguf import offers, quantize_record
+from modelmill_gguf import kernels, offers, quantize_record
 from modelmill_gguf.options import ConvertOptions
 from modelmill_gguf.quantize_policy import SCHEMES, QuantizeOptions
 
@@ -74,7 +74,8 @@ FUSED: Converter[FusedOptions] = Converter(
     reads=offers.FROM_HUGGINGFACE.reads,
     inputs=quantize_record.QUANTIZER.inputs,
     tools=tuple(sorted({*offers.FROM_HUGGINGFACE.tools, *quantize_record.QUANTIZER.tools})),
-    requirement="modelmill[gguf]",
+    requirement=quantize_record.QUANTIZER.requirement,
+    more_tools=kernels.more_tools,
     uses_lineage=True,
     replaces=("huggingface-to-gguf", "gguf-quantize"),
 )

@@ -1,12 +1,12 @@
 """ggml's own kernels, called through ctypes: widening rows to float32 and packing them into blocks.
 
 The library comes prebuilt from the package `libggml-python`, whose `ggml_quantize_chunk` gives the bytes that
-llama.cpp's quantizer gives. Every call leaves the GIL to other threads.
+llama.cpp's quantizer gives; for some types it is llama.cpp's own. Every call leaves the GIL to other threads.
 """
 
 import ctypes
 import sys
-from functools import lru_cache
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,25 +15,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelmill import ConvertError
+from modelmill_gguf.kernels import PREBUILT, REQUIREMENTS, distribution_of
 from modelmill_gguf.tensor_types import TYPES
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 
+_MODULES = {PREBUILT: "libggml", "llama-cpp-python": "llama_cpp"}
 _WIDENING = {"F16": "ggml_fp16_to_fp32_row", "BF16": "ggml_bf16_to_fp32_row"}
 
 
-@lru_cache(maxsize=1)
-def library() -> ctypes.CDLL:
-    """libggml-base with the signatures that are used here."""
-    spec = find_spec("libggml")
+@cache
+def library(distribution: str = PREBUILT) -> ctypes.CDLL:
+    """The libggml-base of a distribution, with the signatures that are used here. ConvertError where it is missing."""
+    spec = find_spec(_MODULES[distribution])
     if spec is None or spec.origin is None:
-        raise ConvertError("ggml is not installed; `pip install 'modelmill[gguf]'` installs it.")
+        raise ConvertError(
+            f"{distribution} is not installed; `pip install '{REQUIREMENTS[distribution]}'` installs it."
+        )
     name = "libggml-base.dylib" if sys.platform == "darwin" else "libggml-base.so"
     folder = Path(spec.origin).parent
     found = sorted(folder.glob(f"lib*/{name}"))
     if not found:
-        raise ConvertError(f"The package libggml-python holds no {name}; reinstall it.")
+        raise ConvertError(f"The package {distribution} holds no {name}; reinstall it.")
     loaded = ctypes.CDLL(str(found[0]))
     pointer, count = ctypes.c_void_p, ctypes.c_int64
     loaded.ggml_quantize_chunk.argtypes = (ctypes.c_int, pointer, pointer, count, count, count, pointer)
@@ -51,7 +55,7 @@ def library() -> ctypes.CDLL:
 
 def prepare(kind: str) -> None:
     """Build the tables of a type before threads use it."""
-    library().ggml_quantize_init(TYPES[kind].number)
+    library(distribution_of(kind)).ggml_quantize_init(TYPES[kind].number)
 
 
 def widen(kind: str, raw: Any, count: int) -> Floats:
@@ -78,7 +82,8 @@ def quantize(kind: str, values: Floats, row: int, weights: Floats | None) -> Byt
     found = TYPES[kind]
     rows = len(values) // row
     out = np.empty(rows * (row // found.block_values) * found.block_bytes, np.uint8)
-    written = library().ggml_quantize_chunk(
+    packing = library(distribution_of(kind))
+    written = packing.ggml_quantize_chunk(
         found.number,
         values.ctypes.data,
         out.ctypes.data,
@@ -87,6 +92,6 @@ def quantize(kind: str, values: Floats, row: int, weights: Floats | None) -> Byt
         row,
         None if weights is None else weights.ctypes.data,
     )
-    if written != len(out) or not library().ggml_validate_row_data(found.number, out.ctypes.data, len(out)):
+    if written != len(out) or not packing.ggml_validate_row_data(found.number, out.ctypes.data, len(out)):
         raise ConvertError(f"Quantizing to {kind} gave blocks that ggml finds unsound.")
     return out

@@ -6,7 +6,7 @@ from math import prod
 from typing import Any
 
 from modelmill import ConvertError, Estimate, Facts, Input, Job, Outlook, Quantizer, Refusal
-from modelmill_gguf import file_types, files
+from modelmill_gguf import file_types, files, kernels
 from modelmill_gguf.fields import frame_size
 from modelmill_gguf.header import DEFAULT_ALIGNMENT
 from modelmill_gguf.quantize_metadata import DROPPED, ImportanceSummary, added_fields
@@ -144,6 +144,7 @@ QUANTIZER: Quantizer[QuantizeOptions] = Quantizer(
     estimate=estimate,
     reads=("*.gguf",),
     inputs={"imatrix": Input(format="imatrix")},
-    tools=("numpy", "libggml-python"),
-    requirement="modelmill[gguf]",
+    tools=("numpy", kernels.PREBUILT),
+    requirement=kernels.REQUIREMENTS[kernels.PREBUILT],
+    more_tools=kernels.more_tools,
 )

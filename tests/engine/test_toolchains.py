@@ -394,6 +394,10 @@ FAULTS = {
     '("tinytool==1.0",)': ("()", "that requires nothing"),
     '"tinytool==1.0"': ('"tinytool=1.0"', "'tinytool=1.0' is not a requirement"),
     "toolchain=toolchain": ('toolchain=toolchain,tools=("pip",)', "and with tools: its tools are what the toolchain"),
+    "estimate=estimate": (
+        "estimate=estimate,more_tools=lambda outlook, facts: {}",
+        "and with tools: its tools are what the toolchain",
+    ),
 }
 
 

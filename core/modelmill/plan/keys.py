@@ -1,6 +1,6 @@
 """The key of a step: one digest over all that may influence its bytes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from modelmill.decode import encode
@@ -11,6 +11,8 @@ from modelmill_artifacts import canonical
 
 Identity = Mapping[str, Any]
 """What makes the bytes beside the job: the plugin, the engine's files, the tools, for native ones the platform."""
+Identify = Callable[[Offer[Maker[Any]], Mapping[str, str]], Identity]
+"""Tells it of a record, and of the tools that one step has beyond the record's own, each with its requirement."""
 
 COVERED = {
     "source": "inputs.source: digests of the files it reads, or the key of the step that makes it",

@@ -26,12 +26,12 @@ def plan(
     registry: Registry,
     hardware: Mapping[str, Hardware],
     requantize: Mapping[str, bool],
-    identify: Callable[[Offer[Maker[Any]]], keys.Identity],
+    identify: keys.Identify,
 ) -> Plan:
     """Plan all targets; raise one PlanError that holds what is wrong with each that cannot be built.
 
-    `identify` gives the part of a key that lies outside build.toml and its sources (see `keys.Identity`); it
-    is called once for each record that some step uses.
+    `identify` gives the part of a key that lies outside build.toml and its sources (see `keys.Identity`), of a record
+    and the tools that one step has beyond the record's own; it is called once for each record with the same tools.
     """
     planner = Planner(sources=sources, registry=registry, hardware=hardware, requantize=requantize, identify=identify)
     planned, faults = [], []
@@ -84,10 +84,10 @@ class Planner:
     registry: Registry
     hardware: Mapping[str, Hardware]
     requantize: Mapping[str, bool]
-    identify: Callable[[Offer[Maker[Any]]], keys.Identity]
+    identify: keys.Identify
     _steps: dict[str, Step] = field(default_factory=dict)
     _thought: dict[Any, Step | Refusal] = field(default_factory=dict)
-    _identities: dict[tuple[str, str], keys.Identity] = field(default_factory=dict)
+    _identities: dict[tuple[str, str, tuple[tuple[str, str], ...]], keys.Identity] = field(default_factory=dict)
     _leaves: dict[tuple[str, tuple[str, ...]], Leaf] = field(default_factory=dict)
     _decoded: dict[tuple[str, str], Any] = field(default_factory=dict)
 
@@ -180,7 +180,7 @@ class Planner:
         parts = keys.components(
             kind=kind,
             offer=offer,
-            identity=self._identity(kind, offer),
+            identity=self._identity(kind, offer, settled, found),
             outlook=settled,
             source=source,
             inputs=inputs,
@@ -205,10 +205,12 @@ class Planner:
     def _validator(self, name: str) -> tuple[str, str] | None:
         return (self.registry.formats[name].plugin.module, name) if name in self.registry.formats else None
 
-    def _identity(self, kind: str, offer: Offer[Maker[Any]]) -> keys.Identity:
-        name = (kind, offer.record.name)
+    def _identity(self, kind: str, offer: Offer[Maker[Any]], outlook: Outlook[Any], facts: Facts) -> keys.Identity:
+        record = offer.record
+        more = {} if record.more_tools is None else _call(offer, record.more_tools, outlook, facts)
+        name = (kind, record.name, tuple(sorted(more.items())))
         if name not in self._identities:
-            self._identities[name] = self.identify(offer)
+            self._identities[name] = self.identify(offer, more)
         return self._identities[name]
 
     def _facts(self, origin: Origin) -> Facts:

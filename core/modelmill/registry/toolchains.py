@@ -16,7 +16,7 @@ def toolchain_fault(record: Any) -> str | None:
     where = f"offers {record.name!r} with a toolchain {name!r}"
     if not _NAME.fullmatch(name):
         return f"{where}, whose name is not small letters, digits and dashes"
-    if record.tools:
+    if record.tools or record.more_tools:
         return f"{where} and with tools: its tools are what the toolchain requires"
     if not requires:
         return f"{where} that requires nothing"

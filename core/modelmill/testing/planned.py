@@ -38,4 +38,5 @@ def _answer(maker: Maker[Any], outlook: Outlook[Any]) -> Any:
     if isinstance(inferred, Refusal):
         return inferred.reason
     estimate = maker.estimate(outlook, inferred)
-    return [encode_facts(inferred), estimate.bytes_out, estimate.peak_memory, estimate.seconds]
+    tools = {} if maker.more_tools is None else dict(maker.more_tools(outlook, inferred))
+    return [encode_facts(inferred), estimate.bytes_out, estimate.peak_memory, estimate.seconds, tools]

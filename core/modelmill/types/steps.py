@@ -114,10 +114,11 @@ class Maker(Generic[Options]):
     pure, fast, need no tool, and run in the engine at plan time. `reads` are patterns (`fnmatch`, and `**`
     for every file) of the source's files that the step sees. `tools` are the distributions that make the
     bytes; they and all that they need enter the key. `requirement` is what to install where one is missing,
-    such as `modelmill[gguf]`. A record with a `toolchain` names no `tools`: its tools are all that the toolchain
-    resolved to. Raise `revision` when the same job gives other bytes than before. A record that `uses_lineage`
-    writes into its result where the model came from, and makes it anew for every revision of the source.
-    `replaces` names the chain of records whose work a fused record does in one go, byte for byte.
+    such as `modelmill[gguf]`. `more_tools` names those that have a part in one step and not in another, each with its
+    own requirement, from what `estimate` is given; it is as pure as that. A record with a `toolchain` names no tools:
+    its tools are all that the toolchain resolved to. Raise `revision` when the same job gives other bytes than before.
+    A record that `uses_lineage` writes into its result where the model came from, and makes it anew for every revision
+    of the source. `replaces` names the chain of records whose work a fused record does in one go, byte for byte.
     """
 
     name: str
@@ -131,6 +132,7 @@ class Maker(Generic[Options]):
     inputs: Mapping[str, Input] = field(default_factory=dict)
     tools: tuple[str, ...] = ()
     requirement: str = ""
+    more_tools: Callable[[Outlook[Options], Facts], Mapping[str, str]] | None = None
     toolchain: Toolchain | None = None
     uses_hardware: tuple[str, ...] = ()
     uses_lineage: bool = False
