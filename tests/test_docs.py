@@ -14,7 +14,7 @@ from reference_pages import HOOKS, PAGES, signature_of
 
 from modelmill import cli, config, testing
 from modelmill.config import records
-from modelmill.hardware import FIELDS, load_profile
+from modelmill.hardware.schema import FIELDS, load_profile
 from modelmill.recipe import parse_toml
 from modelmill.testing import make_checkpoint
 from modelmill_artifacts.policy import PolicyFile

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from modelmill import config, environments
+from modelmill import config
 from modelmill.errors import ConfigError
 from modelmill.execute import machine
-from modelmill.extras import missing
+from modelmill.installed.extras import missing
 from modelmill.lock import LockedToolchain, read_lock, this_platform
 from modelmill.registry import Registry
+from modelmill.toolchains import environments
 from modelmill.types import Toolchain
 
 _LITTLE = 2 << 30

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from interpreters import install, make_interpreter
 
-from modelmill.explain import reasons
-from modelmill.memory import Memory
+from modelmill.history.explain import reasons
+from modelmill.history.memory import Memory
 from modelmill.testing import make_checkpoint
 from modelmill_artifacts import canonical
 

@@ -13,10 +13,10 @@ import pytest
 from huggingface_parts import make_adapter
 
 from modelmill.config import parse
+from modelmill.config.schema import schema
 from modelmill.errors import ConfigError
 from modelmill.registry import Registry, load
-from modelmill.schema import schema
-from modelmill.starter import Wish, starter
+from modelmill.scaffold.starter import Wish, starter
 from modelmill.testing import make_checkpoint
 
 from .conftest import BUILD, Mill

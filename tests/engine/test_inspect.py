@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from modelmill.errors import ConfigError
-from modelmill.inspection import inspect
+from modelmill.inspection.folder import inspect
 from modelmill.registry import Registry, load
 from modelmill.testing import make_checkpoint
 from modelmill.testing.steps import convert

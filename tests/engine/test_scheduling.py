@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from modelmill.cgroup import memory_limit
+from modelmill.hardware.cgroup import memory_limit
 
 from .conftest import BUILD, Mill
 from .test_machine_faults import small_memory

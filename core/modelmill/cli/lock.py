@@ -6,16 +6,16 @@ from pathlib import Path
 
 import click
 
+from modelmill.build.prepare import LOCK, pin_toolchains, store_folder
 from modelmill.cli import options, show
 from modelmill.cli.fetching import fetching
 from modelmill.config import Build, read
 from modelmill.decode import encode, suggestion
 from modelmill.errors import ConfigError, ToolchainError
 from modelmill.lock import Drift, Resolver, SourceState, read_lock, write_lock
-from modelmill.pinning import Pinner
-from modelmill.prepare import LOCK, pin_toolchains, store_folder
 from modelmill.registry import Registry, load
 from modelmill.store import Store
+from modelmill.toolchains.pinning import Pinner
 
 
 @click.command()

@@ -8,7 +8,7 @@ import click
 
 from modelmill.cli import options, show
 from modelmill.config import read
-from modelmill.package import package_target, packager
+from modelmill.delivery.package import package_target, packager
 from modelmill.registry import load as load_registry
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import click
 
+from modelmill.build.sign import open_signer
 from modelmill.cli import options, show
 from modelmill.config import read
+from modelmill.delivery.remote import find, publish, settings
 from modelmill.errors import ConfigError
 from modelmill.registry import load
-from modelmill.remote import find, publish, settings
-from modelmill.sign import open_signer
 from modelmill_artifacts.policy import Policy
 from modelmill_artifacts.verify import verify
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, Literal, cast
 
-from modelmill import suitability
 from modelmill.config import Target
 from modelmill.decode import DecodeError, decode, suggestion
 from modelmill.errors import ModelmillError, PlanError, PluginError
-from modelmill.fit import Fit, explain, fit
+from modelmill.hardware import suitability
+from modelmill.hardware.fit import Fit, explain, fit
 from modelmill.lock import SourceState
 from modelmill.lock.records import matching
 from modelmill.plan import keys

@@ -8,10 +8,11 @@ from typing import Any, TypeVar, cast
 import pluggy
 
 from modelmill import hookspecs
-from modelmill.compatibility import declared, deprecated_fields, listening, version_fault
 from modelmill.contract import DECLARATION
+from modelmill.registry.compatibility import declared, deprecated_fields, listening, version_fault
 from modelmill.registry.records import Broken, Offer, Offers, Plugin, Registry
 from modelmill.registry.toolchains import toolchain_fault
+from modelmill.registry.wellformed import problem
 from modelmill.types import (
     Converter,
     Format,
@@ -22,7 +23,6 @@ from modelmill.types import (
     SignerOffer,
     Source,
 )
-from modelmill.wellformed import problem
 
 GROUP = "modelmill"
 

@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 
 import pytest
 
-from modelmill import registry, wellformed
+from modelmill import registry
 from modelmill.contract import API_VERSION, DECLARATION
+from modelmill.registry import wellformed
 from modelmill.testing import plugins
 
 

@@ -10,15 +10,15 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from modelmill.artifact.usage import run_command
 from modelmill.checkpoint import read_tokenizer, summarize
 from modelmill.decode import suggestion
 from modelmill.errors import ConfigError, ConvertError
 from modelmill.facts import parameters
-from modelmill.fit import Fit, fit
+from modelmill.hardware.fit import Fit, fit
+from modelmill.inspection.ternarity import Ternarity, ternarity
 from modelmill.registry import Offer, Registry
-from modelmill.ternarity import Ternarity, ternarity
 from modelmill.types import Facts, Format, Hardware
-from modelmill.usage import run_command
 from modelmill_artifacts import manifest
 from modelmill_artifacts.errors import ArtifactError
 from modelmill_artifacts.release import RELEASE

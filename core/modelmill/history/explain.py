@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from modelmill.memory import Memory
+from modelmill.history.memory import Memory
 from modelmill.printable import printable
 
 Listing = Callable[[str], Mapping[str, str] | None]

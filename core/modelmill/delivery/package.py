@@ -9,8 +9,8 @@ from typing import Any
 from modelmill.config import Build, profile_texts
 from modelmill.decode import DecodeError, decode, suggestion
 from modelmill.errors import ConfigError, ModelmillError, PluginError
-from modelmill.fit import fit
-from modelmill.hardware import load_profile
+from modelmill.hardware.fit import fit
+from modelmill.hardware.schema import load_profile
 from modelmill.registry import Offer, Registry
 from modelmill.types import Hardware, PackageJob, Packager
 from modelmill_artifacts import manifest

@@ -11,10 +11,10 @@ from modelmill.config import check_names, offered, parse
 from modelmill.config.records import COMPOSED
 from modelmill.decode import suggestion
 from modelmill.errors import ConfigError
-from modelmill.hardware import load_profile
-from modelmill.inspection import inspect
+from modelmill.hardware.profile import matching
+from modelmill.hardware.schema import load_profile
+from modelmill.inspection.folder import inspect
 from modelmill.printable import printable
-from modelmill.profile import matching
 from modelmill.registry import Registry
 
 _PREFERRED = {"gguf": "Q4_K_M", "onnx": "int4", "mlx": "4bit"}
