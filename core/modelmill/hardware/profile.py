@@ -47,7 +47,7 @@ def _features(profile: Mapping[str, Any]) -> set[str]:
 
 
 def profile_toml(machine: Mapping[str, Any], texts: Mapping[str, str]) -> str:
-    """A profile's text for a machine as `modelmill.hardware.machine.detect` describes it, given the TOML of all profiles."""
+    """A profile's text for a machine as `machine.detect` describes it, given the TOML of all profiles."""
     parent = _parent(machine, texts)
     found = {
         **{key: value for key, value in machine.items() if key != "cpu.features"},
