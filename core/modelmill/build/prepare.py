@@ -70,9 +70,9 @@ def prepare(
     With `locked`, a lock that does not stand for the sources and the toolchains is refused. With `offline`,
     sources and toolchains are what lock and store have of them.
     """
-    build, recipes = _with_recipes(read(file))
-    store.share()
     registry = load()
+    build, recipes = _with_recipes(read(file, registry))
+    store.share()
     for line in registry.deprecations:
         store.warn(line)
     check_names(build, registry)

@@ -40,13 +40,13 @@ def command(
 
     With all sources, the toolchains that its targets need are pinned too.
     """
-    build = read(file)
+    registry = load()
+    build = read(file, registry)
     _check_names(names, build)
     store = Store(store_folder(store_path), show.warn)
     store.share()
     path = build.path.absolute().parent / LOCK
     known = read_lock(path)
-    registry = load()
     chosen = names or tuple(build.sources)
     with fetching(quiet=as_json) as note:
         resolver = Resolver(build, registry, store, known.sources, note=note)

@@ -31,7 +31,8 @@ def command(
 ) -> None:
     """Publish the built release to REFERENCE, such as registry.example/team/model:1.0.0."""
     del store_path
-    build, registry = read(file), load()
+    registry = load()
+    build = read(file, registry)
     release = (dist or build.path.absolute().parent / "dist") / build.project.name / build.project.version
     if not (release / "release.json").is_file():
         raise ConfigError(f"{release}: no finished release; run `modelmill build`")

@@ -41,7 +41,7 @@ def starter(wish: Wish, file: Path, registry: Registry, machine: Mapping[str, An
     device = wish.hardware or _hardware(registry, machine)
     name = _name(wish.name or _last(wish.model))
     text = _text(wish.model, name, shape, scheme, device, known)
-    check_names(parse(text, file), registry)
+    check_names(parse(text, file, registry), registry)
     return text
 
 

@@ -58,7 +58,7 @@ class Suite:
 
     def test_what_the_plugin_offers_are_records(self) -> None:
         for offer in plugins.offers(self.plugin, f"modelmill_{self.hook}"):
-            wrong = wellformed.problem(offer, registry.RECORDS[self.hook])
+            wrong = wellformed.problem(offer, registry.RECORDS[self.hook]) or registry.table_fault(offer)
             assert wrong is None, f"{self.plugin} {wrong}"
 
     def test_it_declares_the_contract_that_it_is_written_for(self) -> None:
