@@ -33,7 +33,7 @@ def facts(folder: Path) -> Facts:
         format="bitnet",
         scheme=I2_S,
         architecture=_text(header, "general.architecture"),
-        tensors=tuple(Tensor(name=info.name, dtype=info.kind, shape=info.shape) for info in header.tensors),
+        tensors=tuple(info.tensor for info in header.tensors),
         files={path.name: header.file_size},
         quantization=I2_S,
         details={I2_S: variant(folder)},
@@ -73,7 +73,7 @@ def tensors(folder: Path) -> Iterator[TensorData]:
         content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     for info in header.tensors:
         raw = content[info.offset : info.offset + info.size]
-        tensor = Tensor(name=info.name, dtype=info.kind, shape=info.shape)
+        tensor = info.tensor
         yield TensorData(tensor=tensor, raw=raw, values=partial(_values, raw, tensor, layout))
 
 

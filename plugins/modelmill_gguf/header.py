@@ -13,7 +13,7 @@ from math import prod
 from pathlib import Path
 from typing import NoReturn
 
-from modelmill import ConvertError
+from modelmill import ConvertError, Tensor
 from modelmill_gguf.fields import SIZES, Field, ValueType
 from modelmill_gguf.tensor_types import BY_NUMBER, TensorType
 
@@ -24,6 +24,8 @@ MAX_DIMENSIONS = 4
 # ggml holds a tensor's name in 64 bytes with a zero at its end, and refuses longer keys than this.
 MAX_NAME = 63
 MAX_KEY = 65_535
+CALCULATED = frozenset({"rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"})
+"""Tensors that are no weights: factors of the rotary embedding, which the converters write from config.json."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,11 @@ class TensorInfo:
     shape: tuple[int, ...]
     offset: int
     size: int
+
+    @property
+    def tensor(self) -> Tensor:
+        """The tensor itself, wherever it lies."""
+        return Tensor(name=self.name, dtype=self.kind, shape=self.shape, weight=self.name not in CALCULATED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

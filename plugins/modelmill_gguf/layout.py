@@ -131,7 +131,7 @@ def _fields(
 
 def _extras(architecture: Architecture, model: Hyperparameters) -> tuple[Planned, ...]:
     return tuple(
-        Planned(tensor=Tensor(name=extra.name, dtype="F32", shape=(len(extra.values),)), extra=extra)
+        Planned(tensor=Tensor(name=extra.name, dtype="F32", shape=(len(extra.values),), weight=False), extra=extra)
         for extra in architecture.extras(model)
     )
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modelmill import ConvertError, Facts, Tensor
+from modelmill import ConvertError, Facts
 from modelmill_gguf import imatrix, split
 from modelmill_gguf.details import gguf_details, read_tokenizer_details
 from modelmill_gguf.fields import Field, ValueType, value
@@ -154,7 +154,7 @@ def facts(folder: Path) -> Facts:
         scheme=scheme,
         architecture=texts["architecture"],
         config=configuration(checkpoint, {info.name: info.shape for _, info in model.tensors}),
-        tensors=tuple(Tensor(name=info.name, dtype=info.kind, shape=info.shape) for _, info in model.tensors),
+        tensors=tuple(info.tensor for _, info in model.tensors),
         files={part.path.name: part.header.file_size for part in model.parts},
         quantization=None if scheme in UNQUANTIZED else scheme,
         licence=_licence(texts["license"]),

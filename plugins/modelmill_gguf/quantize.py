@@ -28,7 +28,7 @@ Blocks = Callable[[Tensor], Iterator[Block]]
 def run(job: Job[QuantizeOptions]) -> None:
     """Write the model in the job's scheme; raises ConvertError for what the scheme cannot hold."""
     model = read_model(job.source)
-    tensors = [Tensor(name=info.name, dtype=info.kind, shape=info.shape) for _, info in model.tensors]
+    tensors = [info.tensor for _, info in model.tensors]
     with _opened(model) as blocks:
         quantize(job, list(model.fields.values()), tensors, blocks, model.parts[0].header.alignment)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from modelmill import ConvertError, Tensor, TensorData
+from modelmill import ConvertError, TensorData
 from modelmill_gguf.model import read_model
 from modelmill_gguf.tensor_types import TYPES
 from modelmill_gguf.values import widened
@@ -26,7 +26,7 @@ def tensors(folder: Path) -> Iterator[TensorData]:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         for info in part.header.tensors:
             raw = memoryview(mapped)[info.offset : info.offset + info.size]
-            tensor = Tensor(name=info.name, dtype=info.kind, shape=info.shape)
+            tensor = info.tensor
             yield TensorData(tensor=tensor, raw=raw, values=partial(values, raw, info.kind, info.shape))
         with suppress(BufferError):  # somebody still holds a tensor, which keeps the file mapped
             mapped.close()

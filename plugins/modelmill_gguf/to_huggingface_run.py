@@ -32,7 +32,7 @@ def run(job: Job[ToHuggingFace]) -> None:
     """Write the checkpoint. Raises ConvertError for a file that is not sound or cannot be rebuilt."""
     model = read_model(job.source)
     details = describe(model.fields)
-    tensors = tuple(Tensor(name=info.name, dtype=info.kind, shape=info.shape) for _, info in model.tensors)
+    tensors = tuple(info.tensor for _, info in model.tensors)
     rebuilt = plan(Facts(format="gguf", tensors=tensors, details={"checkpoint": details}), job.scheme)
     for name, content in rebuilt.small.items():
         with create(job, name) as file:

@@ -1,11 +1,14 @@
 import struct
+from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from gguf_conversions import convert, predicted, tensor_bytes
+from gguf_conversions import BEYOND_ROPE, LLAMA3_ROPE, convert, predicted, tensor_bytes
 
 from modelmill import ConvertError, Job, Limits, Tensor
+from modelmill.checkpoint import facts
 from modelmill.testing import make_checkpoint
 from modelmill_gguf import offers
 from modelmill_gguf.fields import Field, numbers, scalar, string, strings, uint32, value
@@ -161,3 +164,21 @@ def test_overlapping_tensors_are_refused(tmp_path: Path) -> None:
 def test_artifacts_are_called_after_project_and_scheme() -> None:
     assert FORMAT.artifact_path("model.gguf", "smol", "Q4_K_M") == "smol-Q4_K_M.gguf"
     assert FORMAT.artifact_path("model-00002-of-00003.gguf", "smol", "F16") == "smol-F16-00002-of-00003.gguf"
+
+
+@pytest.mark.parametrize(
+    ("architecture", "config", "more"),
+    [("llama", LLAMA3_ROPE, 8), ("phi3", BEYOND_ROPE, 16)],
+)
+def test_factors_of_the_rotary_embedding_are_no_parameters(
+    tmp_path: Path, architecture: str, config: dict[str, Any], more: int
+) -> None:
+    """They stand in the file as tensors, and are told apart from what was trained."""
+    source = make_checkpoint(tmp_path / "source", architecture, config=config)
+    trained = sum(prod(tensor.shape) for tensor in facts(source).tensors)
+    found = FORMAT.facts(convert(source, tmp_path / "out", "F32"))
+    assert sum(prod(tensor.shape) for tensor in found.tensors if tensor.weight) == trained
+    assert sum(prod(tensor.shape) for tensor in found.tensors if not tensor.weight) == more
+    assert {tensor.name: tensor.weight for tensor in predicted(source, "F32").tensors} == {
+        tensor.name: tensor.weight for tensor in found.tensors
+    }

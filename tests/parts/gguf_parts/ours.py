@@ -40,14 +40,13 @@ def quantize(
 
 def facts(path: Path, **details: Any) -> Facts:
     """The facts of a GGUF file."""
-    from modelmill import Tensor
 
     header = read_header(path)
     keys = {key: value(field) for key, field in header.fields.items() if field.element is None}
     return Facts(
         format="gguf",
         scheme="F16",
-        tensors=tuple(Tensor(name=info.name, dtype=info.kind, shape=info.shape) for info in header.tensors),
+        tensors=tuple(info.tensor for info in header.tensors),
         files={path.name: header.file_size},
         details={
             "gguf": {"metadata_bytes": header.metadata_size, "keys": keys, "alignment": header.alignment},
