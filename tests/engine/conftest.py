@@ -27,6 +27,11 @@ class Done:
         assert self.out, self.err
         return json.loads(self.out)
 
+    @property
+    def begun(self) -> list[str]:
+        """The titles of the steps that a build began, in that order."""
+        return [line.strip().removesuffix(" …") for line in self.err.splitlines() if line.endswith(" …")]
+
 
 @dataclass(frozen=True)
 class Mill:
