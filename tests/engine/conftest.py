@@ -115,6 +115,29 @@ mode = "none"
 """
 
 
+TINY = """
+[project]
+name = "tiny"
+version = "1.0"
+license = "MIT"
+
+[source.base]
+uri = "model"
+
+[defaults]
+source = "base"
+hardware = "bench"
+format = "gguf"
+
+[target.half]
+scheme = "F16"
+
+[sign]
+mode = "none"
+"""
+"""A GGUF file of the checkpoint that lies in `model`."""
+
+
 def told(done: Done) -> str:
     """The one sentence of a build that failed."""
     (line,) = sentences(done)

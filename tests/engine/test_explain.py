@@ -15,7 +15,7 @@ from modelmill.testing import make_checkpoint
 from modelmill_artifacts import canonical
 
 from .changes import CHANGES, GONE, REBUILDS_ANYWAY
-from .conftest import BUILD, PLUGIN, Mill
+from .conftest import BUILD, PLUGIN, TINY, Mill
 
 BENCH_PLUGIN = '''
 from letters_plugin import check_loud
@@ -172,34 +172,9 @@ def test_steps_that_follow_name_the_step_that_changes(bench: Bench) -> None:
     ]
 
 
-GGUF = """
-[project]
-name = "tiny"
-version = "1.0"
-license = "MIT"
-
-[source.base]
-uri = "model"
-
-[defaults]
-source = "base"
-hardware = "bench"
-format = "gguf"
-
-[target.half]
-scheme = "F16"
-
-[target.small]
-scheme = "Q8_0"
-
-[sign]
-mode = "none"
-"""
-
-
 def test_a_shard_and_a_tokenizer_are_named_and_what_is_to_run_is_what_then_runs(mill: Mill) -> None:
     model = make_checkpoint(mill.folder / "model", "llama", shards=2)
-    mill.write(GGUF)
+    mill.write(f'{TINY}[target.small]\nscheme = "Q8_0"\n')
     assert mill.run("build").code == 0
     for name, edit in (("model-00002-of-00002.safetensors", flip), ("tokenizer.json", lengthen)):
         edit(model / name)
