@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from interpreters import install, make_interpreter
+from interpreters import install
 
 from modelmill.explain import reasons
 from modelmill.memory import Memory
@@ -15,7 +15,7 @@ from modelmill.testing import make_checkpoint
 from modelmill_artifacts import canonical
 
 from .changes import CHANGES, GONE, REBUILDS_ANYWAY
-from .conftest import BUILD, PLUGIN, TINY, Mill
+from .conftest import BUILD, PLUGIN, TINY, Mill, lay_out_alone
 
 BENCH_PLUGIN = '''
 from letters_plugin import check_loud
@@ -90,21 +90,17 @@ class Bench:
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     folder = tmp_path_factory.mktemp("bench")
-    site = make_interpreter(folder / "interpreter")
-    install(site, "letters", "1.0", {"letters": RECIPED})
-    install(site, "benches", "1.0", {"benches": f"{BENCH_PLUGIN}@hookimpl\ndef modelmill_formats():\n{LOUD}"})
-    install(site, "typewriter", "3.1", {})
-    mill = Mill(python=folder / "interpreter" / "bin" / "python", folder=folder)
-    for name, text in (("words.txt", "to be\n"), ("whispered.no", ""), ("unread.md", "a word\n")):
-        (folder / "words").mkdir(exist_ok=True)
-        (folder / "words" / name).write_text(text)
+    mill = lay_out_alone(folder, RECIPED, "to be\n")
+    install(mill.site, "benches", "1.0", {"benches": f"{BENCH_PLUGIN}@hookimpl\ndef modelmill_formats():\n{LOUD}"})
+    install(mill.site, "typewriter", "3.1", {})
+    mill.write("a word\n", "words/unread.md")
     for key in ("release.pem", "other.pem"):
         assert mill.run("keys", "new", key).code == 0
     mill.write(RECIPE, "short.toml")
     mill.write(BUILT)
     done = mill.run("build")
     assert done.code == 0, done.err
-    return Bench(mill, site)
+    return Bench(mill, mill.site)
 
 
 @pytest.mark.parametrize("change", CHANGES)
