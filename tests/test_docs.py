@@ -14,8 +14,9 @@ from reference_pages import HOOKS, PAGES, signature_of
 
 from modelmill import cli, config, testing
 from modelmill.config import records
-from modelmill.hardware import FIELDS, load_profile
+from modelmill.hardware.schema import FIELDS, load_profile
 from modelmill.recipe import parse_toml
+from modelmill.registry import load
 from modelmill.testing import make_checkpoint
 from modelmill_artifacts.policy import PolicyFile
 
@@ -131,7 +132,7 @@ def test_every_command_mentioned_is_one_that_there_is() -> None:
 @pytest.mark.parametrize(("path", "text"), BUILDS, ids=[f"{path}-{n}" for n, (path, _) in enumerate(BUILDS)])
 def test_every_build_file_shown_can_be_read(path: Path, text: str) -> None:
 
-    assert config.parse(text, path.with_name("build.toml")).targets != {}
+    assert config.parse(text, path.with_name("build.toml"), load()).targets != {}
 
 
 def test_every_key_of_build_toml_is_documented() -> None:
@@ -139,7 +140,7 @@ def test_every_key_of_build_toml_is_documented() -> None:
     tables = (records.Project, records.SourceTable, records.TargetTable, records.Sign, records.Policy)
     keys = [name for table in tables for name in table.__dataclass_fields__]
     assert [name for name in keys if f"\n| `{name}` |" not in text] == []
-    assert [name for name in records.Document.__dataclass_fields__ if f"[{name}" not in text] == []
+    assert [name for name in (*records.Document.__dataclass_fields__, *load().tables()) if f"[{name}" not in text] == []
 
 
 def test_every_field_of_a_hardware_profile_is_documented() -> None:

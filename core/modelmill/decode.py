@@ -4,7 +4,7 @@ import difflib
 import functools
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from typing import Any, Literal, TypeVar
 
@@ -39,22 +39,26 @@ def suggestion(found: str, known: Iterable[str]) -> str:
     return f"there is {', '.join(words)}" if words else "there is none"
 
 
-def decode(cls: type[Record], table: Mapping[str, Any], path: tuple[str, ...] = ()) -> Record:
+def decode(
+    cls: type[Record], table: Mapping[str, Any], path: tuple[str, ...] = (), elsewhere: Collection[str] = ()
+) -> Record:
     """Fill a dataclass from a table; raise DecodeError with all unknown keys, missing keys and wrong types.
 
     Field types may be str, bool, int, float, Literal, optional and tuples of them, mappings of them with
-    string keys, Any, Recipe, and further dataclasses.
+    string keys, Any, Recipe, and further dataclasses. Keys that are read `elsewhere` are known, and left alone.
     """
     hints = _hints(cls)  # type: ignore[arg-type]
     known = {item.name: item for item in fields(cls) if item.init}  # type: ignore[arg-type]
     faults: list[Fault] = []
     values: dict[str, Any] = {}
     for key, value in table.items():
+        if key in elsewhere:
+            continue
         if key not in known:
-            faults.append(Fault((*path, key), f"unknown key {key!r}; {suggestion(key, known)}"))
+            faults.append(Fault((*path, key), f"unknown key {key!r}; {suggestion(key, {*known, *elsewhere})}"))
             continue
         try:
-            values[key] = _value(hints[key], value, (*path, key))
+            values[key] = convert(hints[key], value, (*path, key))
         except DecodeError as error:
             faults.extend(error.faults)
     faults.extend(
@@ -87,7 +91,8 @@ def _needed(item: Field[Any]) -> bool:
     return item.default is MISSING and item.default_factory is MISSING
 
 
-def _value(hint: Any, value: Any, path: tuple[str, ...]) -> Any:
+def convert(hint: Any, value: Any, path: tuple[str, ...]) -> Any:
+    """A value as a field's type has it; DecodeError with all that is wrong with it."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
         return value
@@ -95,7 +100,7 @@ def _value(hint: Any, value: Any, path: tuple[str, ...]) -> Any:
         if value is None and type(None) in arguments:
             return None
         (inner,) = [argument for argument in arguments if argument is not type(None)]
-        return _value(inner, value, path)
+        return convert(inner, value, path)
     if origin is Literal:
         return _literal(arguments, value, path)
     if origin is tuple:
@@ -134,13 +139,13 @@ def _literal(choices: tuple[Any, ...], value: Any, path: tuple[str, ...]) -> Any
 def _tuple(inner: Any, value: Any, path: tuple[str, ...]) -> tuple[Any, ...]:
     if not isinstance(value, list | tuple):
         raise _wrong(path, "a list", value)
-    return tuple(_value(inner, item, path) for item in value)
+    return tuple(convert(inner, item, path) for item in value)
 
 
 def _mapping(inner: Any, value: Any, path: tuple[str, ...]) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise _wrong(path, "a table", value)
-    return {str(key): _value(inner, item, (*path, str(key))) for key, item in value.items()}
+    return {str(key): convert(inner, item, (*path, str(key))) for key, item in value.items()}
 
 
 def _recipe(value: Any, path: tuple[str, ...]) -> Recipe:

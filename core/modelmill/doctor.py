@@ -4,18 +4,18 @@ import importlib.metadata
 import shutil
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from modelmill import config, environments
+from modelmill import config
 from modelmill.errors import ConfigError
 from modelmill.execute import machine
-from modelmill.extras import missing
+from modelmill.installed.extras import missing
 from modelmill.lock import LockedToolchain, read_lock, this_platform
 from modelmill.registry import Registry
+from modelmill.toolchains import environments
 from modelmill.types import Toolchain
 
 _LITTLE = 2 << 30
@@ -102,7 +102,7 @@ def _tools(registry: Registry) -> dict[str, tuple[str, list[str]]]:
 def _parts(registry: Registry, file: Path) -> Iterator[Finding]:
     """Whether the build file can be read, and what its sources, its key and its packages need to be installed."""
     try:
-        build = config.read(file)
+        build = config.read(file, registry)
         config.check_names(build, registry)
         used = _used(registry, build)
     except ConfigError as error:
@@ -125,9 +125,8 @@ def _used(registry: Registry, build: config.Build) -> dict[str, tuple[str, list[
     scheme, colon, _ = (build.sign.key or "").partition(":")
     if build.sign.mode == "key" and colon:
         found[f"signer {scheme}"] = (registry.signers[scheme].record.requirement, ["[sign]"])
-    tables = tomllib.loads(build.text)
     for offer in registry.packagers.all():
-        if offer.record.table in tables:
+        if offer.record.table in build.tables:
             found[f"packager {offer.record.name}"] = (offer.record.requirement, [f"[{offer.record.table}]"])
     return found
 

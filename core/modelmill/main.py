@@ -7,7 +7,7 @@ from typing import NoReturn
 def main() -> NoReturn:
     """Run the command that the arguments name."""
     if sys.argv[1:2] == ["build"]:
-        from modelmill.uptodate import answer
+        from modelmill.build.uptodate import answer
 
         message = answer(sys.argv[1:])
         if message is not None:

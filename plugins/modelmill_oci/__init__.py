@@ -21,7 +21,7 @@ from modelmill import (
 )
 from modelmill_oci.access import Access
 from modelmill_oci.deployment import DeployOptions
-from modelmill_oci.options import ImageOptions, LayoutOptions
+from modelmill_oci.options import ImageOptions, LayoutOptions, NoOptions
 
 MODELMILL_API = 1
 
@@ -44,7 +44,7 @@ def _modelpack(job: PackageJob[LayoutOptions]) -> None:
     package_modelpack(job)
 
 
-def _docker_model(job: PackageJob[LayoutOptions]) -> None:
+def _docker_model(job: PackageJob[NoOptions]) -> None:
     from modelmill_oci.package import package_docker_model
 
     package_docker_model(job)
@@ -107,8 +107,8 @@ def modelmill_sources() -> Iterable[Source]:
 @hookimpl
 def modelmill_packagers() -> Iterable[Packager[Any]]:
     """Layouts of artifacts and images, an archive that every engine loads, and files for orchestrators."""
-    yield Packager(name="modelpack", formats=(), options=LayoutOptions, package=_modelpack)
-    yield Packager(name="docker-model-runner", formats=("gguf",), options=LayoutOptions, package=_docker_model)
+    yield Packager(name="modelpack", formats=(), options=LayoutOptions, package=_modelpack, table="modelpack")
+    yield Packager(name="docker-model-runner", formats=("gguf",), options=NoOptions, package=_docker_model)
     yield Packager(name="image", formats=(), options=ImageOptions, package=_image, table="image")
     yield Packager(
         name="docker",

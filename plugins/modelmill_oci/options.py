@@ -1,4 +1,4 @@
-"""What build.toml's `[image]` table may say of images."""
+"""What build.toml's tables `[image]` and `[modelpack]` may say."""
 
 from dataclasses import dataclass
 
@@ -8,6 +8,11 @@ class LayoutOptions:
     """The options of ModelPack layouts: `draft_annotations` adds the drafted `org.cncf.ai.*` annotations."""
 
     draft_annotations: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoOptions:
+    """There is nothing to say of a Docker Model Runner artifact."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

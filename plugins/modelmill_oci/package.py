@@ -8,7 +8,7 @@ from modelmill_oci import archive, artifact, docker_model, layout, model_image, 
 from modelmill_oci.artifact import Artifact
 from modelmill_oci.image import Image
 from modelmill_oci.media import IMAGE_NAME, REF_NAME
-from modelmill_oci.options import ImageOptions, LayoutOptions
+from modelmill_oci.options import ImageOptions, LayoutOptions, NoOptions
 
 
 def package_modelpack(job: PackageJob[LayoutOptions]) -> None:
@@ -17,7 +17,7 @@ def package_modelpack(job: PackageJob[LayoutOptions]) -> None:
     _layout(job.out, found, modelpack.pack(found, draft_annotations=job.options.draft_annotations), "")
 
 
-def package_docker_model(job: PackageJob[LayoutOptions]) -> None:
+def package_docker_model(job: PackageJob[NoOptions]) -> None:
     """A layout with the Docker Model Runner artifact. Raises ConvertError for what is not GGUF."""
     found = artifact.read(job.artifact)
     _layout(job.out, found, docker_model.pack(found), "")

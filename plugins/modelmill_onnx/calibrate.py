@@ -12,11 +12,10 @@ import torch
 
 from modelmill import ConvertError
 from modelmill_onnx.blocks import Array
+from modelmill_onnx.sizes import GATHERED
 
 CHUNK: Final = 512
 """Tokens of the text that go through the model at a time."""
-BUDGET: Final = 2 * 1024**3
-"""Bytes that are gathered in one pass over the tokens; a constant, so that no byte depends on it."""
 _GOLDEN: Final = 2654435769
 _TURN: Final = 2**32
 """The golden ratio as a share of 2^32: its multiples fall evenly and in no order."""
@@ -79,7 +78,7 @@ def hessians(
 ) -> Iterator[tuple[str, Array]]:
     """The sum of x xᵀ, float64 [K, K], of every named activation of width K, over the chunks.
 
-    In the order of `widths`, as many at a time as BUDGET holds.
+    In the order of `widths`, as many at a time as GATHERED holds.
     """
     torch.set_num_threads(1)
     for names in _passes({name: 8 * width * width for name, width in widths.items()}):
@@ -107,11 +106,11 @@ def _run(session: onnxruntime.InferenceSession, names: list[str], given: dict[st
 
 
 def _passes(sizes: Mapping[str, int]) -> Iterator[list[str]]:
-    """Names in order, as many at a time as BUDGET holds of these sizes."""
+    """Names in order, as many at a time as GATHERED holds of these sizes."""
     names: list[str] = []
     held = 0
     for name, size in sizes.items():
-        if names and held + size > BUDGET:
+        if names and held + size > GATHERED:
             yield names
             names, held = [], 0
         names.append(name)

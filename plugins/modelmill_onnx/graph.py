@@ -5,7 +5,7 @@ Read without `onnx` and without a weight's bytes. Field numbers: onnx/onnx.proto
 
 import mmap
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -30,7 +30,8 @@ class Weight:
 
     `location`, `offset` and `length` say where its bytes lie, as the file has them, unchecked; `location` is
     None for a tensor whose numbers are in the file itself, and `length` is None where the file leaves it out.
-    `data` are TensorProto's own fields that hold numbers, by their number, not decoded.
+    `data` are TensorProto's own fields that hold numbers, by their number, not decoded. `constant` tells of a tensor
+    that an operator has as an attribute, and not the graph.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Weight:
     offset: int = 0
     length: int | None = None
     data: tuple[tuple[int, int | memoryview], ...] = ()
+    constant: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +132,7 @@ def _attribute(data: memoryview, into: Graph, depth: int) -> Iterator[tuple[str,
             case 3:
                 (integer,) = wire.integers(value)
             case 5 | 10:
-                into.weights.append(_weight(wire.message(value)))
+                into.weights.append(replace(_weight(wire.message(value)), constant=True))
             case 6 | 11:
                 _graph(wire.message(value), into, depth + 1)
     if integer is not None:

@@ -10,7 +10,7 @@ from modelmill.recipe import RecipeError, Setting
 from modelmill_onnx.architectures import BUILDABLE, genai_type
 from modelmill_onnx.assignment import BITS, algorithm_for, assign_bits, recipe_for
 from modelmill_onnx.options import BuildInt4Options, BuildOptions, QuantizeOptions
-from modelmill_onnx.sizes import count, in_blocks
+from modelmill_onnx.sizes import GATHERED, count, in_blocks
 
 _MIB: Final = 1024**2
 _TOKENIZERS: Final = ("tokenizer.json", "tokenizer.model")
@@ -22,6 +22,7 @@ _RUNTIME: Final = 400 * _MIB
 """Bytes of Python with torch, transformers and ONNX Runtime loaded."""
 _QUANTIZER: Final = 240 * _MIB
 """Bytes of Python with ONNX and its runtime loaded."""
+_TORCH: Final = 150 * _MIB
 _MATRIX: Final = 2
 _HALVES_ALONE: Final = ("cuda", "dml")
 """Whose fp32 graphs, without GroupQueryAttention, onnxruntime-genai 0.18 leaves with outputs that no node makes."""
@@ -196,10 +197,11 @@ def estimate_quantize(outlook: Outlook[QuantizeOptions], facts: Facts) -> Estima
     tokens = 512 * options.calibration_chunks if "calibration" in outlook.inputs else 512
     tokens = tokens if algorithm in ("gptq", "importance") else 0
     memory = _QUANTIZER + 7 * values["largest"]
-    if algorithm == "gptq":
-        memory += 2048 * _MIB
-    elif algorithm == "importance":  # the model in a session, with its weights packed beside themselves
+    if algorithm in ("gptq", "importance"):  # the model in a session, with its weights packed beside themselves
         memory = max(memory, _QUANTIZER + 7 * (quantized + values["rest"]))
+    if algorithm == "gptq":
+        # Hessians in float64, of which facts do not tell that matrices share one, and half as much for activations.
+        memory += _TORCH + min(GATHERED, 8 * values["squares"]) * 3 // 2
     return Estimate(
         bytes_out=size + width * values["rest"] + values["beside"],
         peak_memory=memory,

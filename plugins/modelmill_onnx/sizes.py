@@ -1,8 +1,8 @@
 """How many values a model's matrices, tables and the rest hold, and the bytes that they take in blocks.
 
 The values travel in `Facts.details["onnx"]`: `matrices`, `tables` and `rest` count values, `rows` and `table_rows` say
-how many rows of each width (as text, for JSON) the first two have, `largest` is the largest of them, `beside` the
-bytes of a folder's other files.
+how many rows of each width (as text, for JSON) the first two have, `largest` is the largest of them, `squares` the sum
+of the matrices' squared widths, `beside` the bytes of a folder's other files.
 """
 
 from collections import Counter
@@ -13,6 +13,9 @@ from typing import Any, Final
 from modelmill_onnx.graph import Graph
 
 FLOATS: Final = ("FLOAT", "FLOAT16")
+GATHERED: Final = 2 * 1024**3
+"""Bytes of activations' squares that a quantizer gathers in one pass over a text; no byte of the result depends on a
+machine's memory."""
 _MATRIX: Final = 2
 _MATRIX_INPUT: Final = {"MatMul": 1, "Gemm": 1, "Gather": 0, "Transpose": 0}
 """Where an operator takes a matrix that can be quantized; the caches of sines and cosines go to no such place."""
@@ -35,6 +38,7 @@ def count(
         "rows": dict(rows["matrices"]),
         "table_rows": dict(rows["tables"]),
         "largest": max(sizes["matrices"] + sizes["tables"], default=0),
+        "squares": sum(width * width for _, width in given["matrices"]),
         "beside": beside,
     }
 

@@ -11,6 +11,23 @@ _DYNAMIC: Final = "_quantized"
 """What ONNX Runtime's dynamic quantization adds to a weight's name; its scale and zero point lie beside it."""
 _NIBBLE, _BYTE = 4, 8
 _NOT_NUMBERS: Final = ("STRING", "UNDEFINED")
+_COUNTS: Final = ("BOOL", "INT32", "INT64", "UINT32", "UINT64")
+"""What shapes, axes and positions are of; no scheme keeps weights in them."""
+CACHES: Final = {
+    "DynamicSparseAttention": slice(11, 13),
+    "GroupQueryAttention": slice(7, 9),
+    "MRotaryEmbedding": slice(2, 4),
+    "PackedSparseAttentionIndexer": slice(4, 6),
+    "PagedAttention": slice(8, 10),
+    "RotaryEmbedding": slice(1, 4),
+    "SparseAttention": slice(9, 11),
+    "SparseAttentionIndexer": slice(4, 6),
+    "SparsePagedAttention": slice(14, 16),
+}
+"""Where operators take the cosines and sines of a rotary embedding; ONNX's RotaryEmbedding and ONNX Runtime's differ.
+
+Sources: ONNX Runtime's docs/ContribOperators.md, onnx's docs/Operators.md.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,14 +50,26 @@ def stored_tensors(graph: Graph) -> tuple[Stored, ...]:
     weights = {weight.name: weight for weight in graph.weights if weight.dtype not in _NOT_NUMBERS}
     quantized = {stored.parts[0].name: stored for stored in (*_blocks(graph, weights), *_dynamic(weights))}
     inside = {part.name for stored in quantized.values() for part in stored.parts}
+    trained = _trained(graph)
     found = []
     for weight in weights.values():
         if weight.name in quantized:
             found.append(quantized[weight.name])
         elif weight.name not in inside:
-            plain = Tensor(name=weight.name, dtype=weight.dtype, shape=weight.shape)
+            is_weight = weight.name in trained and not weight.constant
+            plain = Tensor(name=weight.name, dtype=weight.dtype, shape=weight.shape, weight=is_weight)
             found.append(Stored(tensor=plain, kind="plain", parts=(weight,)))
     return tuple(found)
+
+
+def _trained(graph: Graph) -> set[str]:
+    """The names of what holds parameters: neither shapes and positions, nor sines and cosines, nor what nothing reads.
+
+    The model builder leaves the caches of a rotary embedding that no layer has in its graphs.
+    """
+    read = {name for operator in graph.operators for name in operator.inputs}
+    caches = {name for operator in graph.operators for name in operator.inputs[CACHES.get(operator.type, slice(0))]}
+    return {weight.name for weight in graph.weights if weight.dtype not in _COUNTS} & read - caches
 
 
 def _blocks(graph: Graph, weights: Mapping[str, Weight]) -> Iterator[Stored]:

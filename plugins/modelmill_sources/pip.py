@@ -12,14 +12,20 @@ _UNREACHABLE = ("Retrying (", "NewConnectionError", "Max retries exceeded", "Tem
 _SECRET = re.compile(r"//[^/@\s]+@")
 
 
-def download(name: str, version: str, folder: Path) -> Path:
-    """The wheel of a package, fetched into `folder`.
+def download(name: str, version: str, folder: Path, sha256: str | None = None) -> Path:
+    """The wheel of a package, fetched into `folder`: with a digest the one that has it, else the one that pip prefers.
 
     Only a wheel will do: making one from a source archive would run the package's code. SourceError says
     whether package, version, network or pip itself is missing.
     """
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--no-input"]
-    command += ["--disable-pip-version-check", "--quiet", "--dest", str(folder), "--", f"{name}=={version}"]
+    command += ["--disable-pip-version-check", "--quiet", "--dest", str(folder)]
+    if sha256 is None:
+        command += ["--", f"{name}=={version}"]
+    else:  # pip takes digests in a file alone
+        wanted = folder / "requirements.txt"
+        wanted.write_text(f"{name}=={version} --hash=sha256:{sha256}\n")
+        command += ["--requirement", str(wanted)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, errors="replace")
     wheels = sorted(folder.glob("*.whl"))
     if done.returncode == 0 and len(wheels) == 1:

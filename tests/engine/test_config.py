@@ -9,13 +9,16 @@ from hypothesis import strategies as st
 from modelmill.config import parse
 from modelmill.config.lines import locate
 from modelmill.errors import ConfigError
+from modelmill.registry import load
 
 from .conftest import BUILD, Mill
+
+REGISTRY = load()
 
 
 def faults(text: str) -> list[str]:
     with pytest.raises(ConfigError) as caught:
-        parse(text, Path("build.toml"))
+        parse(text, Path("build.toml"), REGISTRY)
     return str(caught.value).splitlines()
 
 
@@ -120,6 +123,6 @@ def test_keys_in_inline_tables_and_after_multi_line_values_have_their_lines() ->
 @given(st.text(max_size=200) | st.text(alphabet='[]{}=."\n#ab1, ', max_size=120))
 def test_any_text_is_a_build_or_a_config_error(text: str) -> None:
     try:
-        parse(text, Path("build.toml"))
+        parse(text, Path("build.toml"), REGISTRY)
     except ConfigError as error:
         assert str(error).startswith("build.toml:")  # noqa: PT017 - either outcome is fine

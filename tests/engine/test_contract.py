@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import importlib.metadata
 from pathlib import Path
 
 import pytest
@@ -45,8 +46,9 @@ def test_a_plugin_of_another_version_is_refused_in_one_sentence(make_mill: Mill,
     assert listed.code == 1
     (line,) = listed.err.splitlines()
     assert line == (
-        "broken: letters 9: plugin 'letters' was written for version 2 of the plugin contract, and modelmill 0.1.0 "
-        "offers version 1; install a letters for this version, or a newer modelmill"
+        "broken: letters 9: plugin 'letters' was written for version 2 of the plugin contract, and modelmill "
+        f"{importlib.metadata.version('modelmill')} offers version 1; install a letters for this version, or a "
+        "newer modelmill"
     )
 
 

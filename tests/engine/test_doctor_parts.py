@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from interpreters import install, make_interpreter
 
-from modelmill.extras import missing
+from modelmill.installed.extras import missing
 
 from .conftest import BUILD, PLUGIN, Mill
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from interpreters import install
 
-from modelmill.explain import reasons
-from modelmill.memory import Memory
+from modelmill.history.explain import reasons
+from modelmill.history.memory import Memory
 from modelmill.testing import make_checkpoint
 from modelmill_artifacts import canonical
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from interpreters import install, make_interpreter
 
-from modelmill.hardware import load_profile
-from modelmill.machine import detect, features, level
-from modelmill.profile import matching, profile_toml
+from modelmill.hardware.machine import detect, features, level
+from modelmill.hardware.profile import matching, profile_toml
+from modelmill.hardware.schema import load_profile
 
 from .conftest import PLUGIN, Mill
 

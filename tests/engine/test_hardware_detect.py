@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from modelmill import Facts, Hardware, registry
-from modelmill.fit import fit
-from modelmill.hardware import load_profile
-from modelmill.machine import apple, detect
-from modelmill.profile import matching, profile_toml
-from modelmill.starter import Wish, starter
+from modelmill.hardware.fit import fit
+from modelmill.hardware.machine import apple, detect
+from modelmill.hardware.profile import matching, profile_toml
+from modelmill.hardware.schema import load_profile
+from modelmill.scaffold.starter import Wish, starter
 from modelmill_targets import modelmill_hardware
 
 from .conftest import Mill

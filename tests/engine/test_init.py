@@ -13,10 +13,10 @@ import pytest
 from huggingface_parts import make_adapter
 
 from modelmill.config import parse
+from modelmill.config.schema import schema
 from modelmill.errors import ConfigError
 from modelmill.registry import Registry, load
-from modelmill.schema import schema
-from modelmill.starter import Wish, starter
+from modelmill.scaffold.starter import Wish, starter
 from modelmill.testing import make_checkpoint
 
 from .conftest import BUILD, Mill
@@ -75,14 +75,16 @@ def test_the_build_files_of_the_repository_are_found() -> None:
         ("[project]", "[projekt]"),
         ('mode = "none"', 'mode = "nothing"'),
         ("[target.tiny]", '[target."Tiny One"]'),
+        ("[sign]", '[image]\nbass = "x"\n[sign]'),
+        ("[sign]", "[deploy]\nreplicas = true\n[sign]"),
     ],
 )
-def test_what_the_engine_refuses_the_schema_refuses_too(old: str, new: str, validator: Any) -> None:
+def test_what_the_engine_refuses_the_schema_refuses_too(old: str, new: str, registry: Registry, validator: Any) -> None:
     assert not list(validator.iter_errors(tomllib.loads(BUILD)))
     wrong = BUILD.replace(old, new)
     assert list(validator.iter_errors(tomllib.loads(wrong)))
     with pytest.raises(ConfigError):
-        parse(wrong, Path("build.toml"))
+        parse(wrong, Path("build.toml"), registry)
 
 
 def test_the_schema_tells_what_keys_mean_and_what_plugins_offer(registry: Registry) -> None:
@@ -103,7 +105,7 @@ def test_a_uri_gives_a_build_file_that_reads(
     model: str, name: str, tmp_path: Path, registry: Registry, validator: Any
 ) -> None:
     text = starter(Wish(model=model), tmp_path / "build.toml", registry, MACHINE)
-    build = parse(text, tmp_path / "build.toml")
+    build = parse(text, tmp_path / "build.toml", registry)
     assert (build.project.name, build.sources["base"].uri) == (name, model)
     (target,) = build.targets.values()
     assert (target.hardware, target.format, target.scheme) == ("generic-arm64", "gguf", "Q4_K_M")

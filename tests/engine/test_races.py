@@ -18,7 +18,7 @@ from .test_faults import wait_for_a_step
 PLACE = """
 import hashlib, subprocess, sys
 from pathlib import Path
-from modelmill.assemble import place
+from modelmill.artifact.assemble import place
 from modelmill.store import Store
 from modelmill.tree import OutFile
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from modelmill.rebuild import compare
+from modelmill.build.rebuild import compare
 from modelmill.registry import load
 from modelmill.testing import make_checkpoint
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from modelmill.cgroup import memory_limit
+from modelmill.hardware.cgroup import memory_limit
 
 from .conftest import BUILD, Mill, with_options
 from .test_machine_faults import run_within, small_memory

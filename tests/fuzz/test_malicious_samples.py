@@ -18,6 +18,7 @@ from modelmill import ConvertError, config
 from modelmill.checkpoint import facts
 from modelmill.errors import ConfigError
 from modelmill.lock import read_lock
+from modelmill.registry import load
 from modelmill.testing import convert, make_checkpoint
 from modelmill_gguf import model as gguf
 from modelmill_huggingface import adapter
@@ -156,4 +157,4 @@ def test_an_adapter_whose_header_claims_more_than_there_is_is_refused(tmp_path: 
 
 def test_a_build_file_of_brackets_alone_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"build.toml:\d+: not valid TOML"):
-        config.parse("a = " + "[" * 100_000, tmp_path / "build.toml")
+        config.parse("a = " + "[" * 100_000, tmp_path / "build.toml", load())

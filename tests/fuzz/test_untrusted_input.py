@@ -25,6 +25,7 @@ from modelmill import ConvertError, config
 from modelmill.checkpoint import check_chat_template, facts, read_tokenizer, summarize
 from modelmill.errors import ConfigError
 from modelmill.lock import read_lock
+from modelmill.registry import load
 from modelmill.testing import convert, make_checkpoint
 from modelmill_gguf import model as gguf
 from modelmill_huggingface import adapter
@@ -75,6 +76,10 @@ key = "development:"
 
 [policy]
 licenses = ["MIT"]
+
+[image]
+wheels = ["a.whl"]
+port = 80
 """
 LOCK = f"""\
 version = 1
@@ -193,6 +198,8 @@ def kinds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Kind]:
     (folder / "build.lock").write_text(LOCK)
     (folder / "chat.jinja").write_text(TEMPLATE)
     torch.save({f"layer.{n}": torch.zeros(4, 4) for n in range(4)}, folder / "pytorch_model.bin")
+    registry = load()
+    build = lambda: config.read(folder / "build.toml", registry)  # noqa: E731
     tokenizer = lambda: summarize(found) if (found := read_tokenizer(base)) else None  # noqa: E731
     rows: tuple[tuple[str, Path, Any, Any, Any, int], ...] = (
         ("safetensors", base / "model.safetensors", in_header, lambda: facts(base), ConvertError, 300),
@@ -217,7 +224,7 @@ def kinds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Kind]:
             ConvertError,
             400,
         ),
-        ("build.toml", folder / "build.toml", in_toml, lambda: config.read(folder / "build.toml"), ConfigError, 1500),
+        ("build.toml", folder / "build.toml", in_toml, build, ConfigError, 1500),
         ("build.lock", folder / "build.lock", in_toml, lambda: read_lock(folder / "build.lock"), ConfigError, 2000),
     )
     return {

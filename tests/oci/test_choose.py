@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from modelmill import RemoteError
-from modelmill.hardware import load_profile
+from modelmill.hardware.schema import load_profile
 from modelmill_artifacts.manifest import HardwareProfile
 from modelmill_artifacts.release import Entry
 from modelmill_oci.choose import by_machine, unfit

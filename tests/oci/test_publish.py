@@ -13,9 +13,9 @@ from oci_parts.releases import LINUX_ARM, LINUX_X86, MAC, write_release
 
 import modelmill_oci
 from modelmill import Hardware, ModelmillError, Published, Pulled, RemoteError
+from modelmill.delivery.remote import settings
 from modelmill.errors import ConfigError
 from modelmill.registry import Offer, Plugin
-from modelmill.remote import settings
 from modelmill.testing import RemoteSuite
 from modelmill_oci.media import MANIFEST
 from modelmill_oci.options import ImageOptions

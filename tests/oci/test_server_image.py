@@ -20,7 +20,7 @@ from oci_parts.registries import RegistryServer, free_port
 
 import modelmill_oci
 from modelmill import ConvertError, PackageJob, Packager
-from modelmill.inspection import inspect
+from modelmill.inspection.folder import inspect
 from modelmill.registry import load
 from reference import cache
 

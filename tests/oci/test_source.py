@@ -21,6 +21,7 @@ from modelmill.testing import SourceSuite, make_checkpoint
 from modelmill_oci.content import of_bytes
 from modelmill_oci.media import FILEPATH, MANIFEST, MODEL_CONFIG, MODEL_MANIFEST, MODEL_WEIGHT
 from modelmill_oci.registry import Registry
+from modelmill_oci.transport import Request
 from modelmill_oci.upload import upload
 
 (SOURCE,) = modelmill_oci.modelmill_sources()
@@ -58,19 +59,31 @@ def model(registry: RegistryServer, open_registry: Make) -> str:
 class TestOci(SourceSuite):
     plugin = "modelmill_oci"
     name = "oci"
+    keeps_revisions = True
 
     @pytest.fixture(autouse=True)
-    def served(self, registry: RegistryServer, model: str) -> None:
+    def served(self, registry: RegistryServer, model: str, open_registry: Make) -> None:
         assert model
         self.host = registry.host
+        self.there = open_registry(registry.host)
+        self.files = {"model.safetensors": WEIGHTS, "sub/config.json": b"{}"}
 
     def make_location(self, folder: Path) -> tuple[Location, Mapping[str, bytes]]:
         del folder
-        return at(f"{self.host}/team/m:1"), {"model.safetensors": WEIGHTS, "sub/config.json": b"{}"}
+        return at(f"{self.host}/team/m:1"), self.files
 
     def missing(self, folder: Path) -> Location:
         del folder
         return at(f"{self.host}/team/gone:1")
+
+    def change(self, folder: Path, files: Mapping[str, bytes | None]) -> bool:
+        """Another artifact under the same tag; the digest that was locked cannot stand for other bytes, and stays."""
+        del folder
+        now = {**self.files, **files}
+        push(
+            self.there, [layer(self.there, data, **{FILEPATH: path}) for path, data in now.items() if data is not None]
+        )
+        return True
 
 
 def test_a_modelpack_is_its_files(tmp_path: Path, registry: RegistryServer, model: str) -> None:
@@ -116,6 +129,18 @@ def test_docker_model_runners_layers_get_the_names_that_it_gives_them(
         "model-00001-of-00002.gguf",
         "model-00002-of-00002.gguf",
     ]
+
+
+def test_a_layer_that_the_registry_has_no_more_is_told(
+    tmp_path: Path, registry: RegistryServer, model: str, open_registry: Make
+) -> None:
+    found = SOURCE.resolve(at(f"{registry.host}/team/m:1"), tmp_path)
+    there = open_registry(registry.host)
+    target = f"{there.path}/blobs/sha256:{SHA256}"
+    there.call(Request(method="DELETE", target=target, scope=there.push_scope), (202,))
+    with pytest.raises(SourceError, match=rf"^oci://{registry.host}/team/m: .*not found") as caught:
+        fetch(SOURCE, at(f"{registry.host}/team/m", model), found.files[:1], tmp_path)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.fault

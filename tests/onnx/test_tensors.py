@@ -1,5 +1,6 @@
 """What the format shows of a folder's tensors: ONNX Runtime's own numbers, quantized or not."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,12 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx_parts.folders import build, quantize
 
 from modelmill import TensorData
+from modelmill.checkpoint import facts
+from modelmill.inspection.folder import inspect
+from modelmill.registry import load
 from modelmill.testing.checkpoints import make_checkpoint
 from modelmill_onnx.offers import FORMAT
+from modelmill_onnx.tensors import CACHES
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch's, transformers' and onnxruntime's own
 
@@ -111,3 +116,46 @@ def test_numbers_in_the_graph_itself_are_read_from_every_field(tmp_path: Path) -
     found = tensors(tmp_path)
     for dtype, numbers in values.items():
         np.testing.assert_array_equal(found[f"w{dtype}"].values(), np.array(numbers, np.float32))
+
+
+STRETCHED = {
+    "original_max_position_embeddings": 128,
+    "rope_scaling": {"type": "longrope", "short_factor": [1.0] * 8, "long_factor": [2.0] * 8},
+}
+
+
+@pytest.mark.parametrize(
+    ("architecture", "config", "untrained"),
+    [
+        ("llama", {}, {"cos_cache", "sin_cache"}),
+        # Two embeddings, one of them of a kind of layer that two layers do not have.
+        ("gemma3", {}, {f"{name}_cache_{kind}" for name in ("cos", "sin") for kind in ("global", "local")}),
+        # Short and long caches, between which the graph chooses.
+        ("phi3", STRETCHED, {""}),
+    ],
+)
+def test_a_models_parameters_are_what_was_trained(
+    tmp_path: Path, architecture: str, config: dict[str, Any], untrained: set[str]
+) -> None:
+    checkpoint = make_checkpoint(tmp_path / "source", architecture, config=config)
+    wanted = sum(math.prod(tensor.shape) for tensor in facts(checkpoint).tensors)
+    made = build(checkpoint, tmp_path / "made")
+    smaller = quantize(made, tmp_path / "smaller", "int4", algorithm="rtn")
+    for folder in (made, smaller):
+        others = [tensor for tensor in FORMAT.facts(folder).tensors if not tensor.weight]
+        assert {item.name for item in others if item.dtype == "FLOAT" and item.shape} == untrained
+        found = inspect(folder, load())
+        assert found.parameters == sum(item.weights for item in found.types) == wanted
+
+
+def test_the_caches_of_every_operator_that_takes_some_are_known() -> None:
+    from onnxruntime.capi.onnxruntime_pybind11_state import get_all_operator_schema
+
+    names = [[item.name for item in schema.inputs] for schema in get_all_operator_schema()]
+    kinds = [schema.name for schema in get_all_operator_schema()]
+    taking = {(kind, tuple(inputs)) for kind, inputs in zip(kinds, names, strict=True) if "cos_cache" in inputs}
+    assert len(taking) > 4
+    for kind, inputs in taking:
+        found = set(inputs[CACHES.get(kind, slice(0))])
+        assert {"cos_cache", "sin_cache"} <= found <= {"cos_cache", "sin_cache", "position_ids"}, kind
+    assert CACHES.keys() == {kind for kind, _ in taking}

@@ -59,7 +59,7 @@ name of a TOML file, or the table itself.
 {makers}
 # Options of packagers
 
-Those of the forms that `modelmill package` makes stand in `[image]`, those of `modelmill deploy` in `[deploy]`;
+Each packager reads a table of [build.toml](build-toml.md), which others may read too;
 [registries, images and deployments](registries-and-images.md) explains them.
 
 {packagers}
@@ -104,6 +104,8 @@ The laws, which `modelmill.testing` checks:
 * Bad input is `modelmill.ConvertError`, in one sentence; a source raises `SourceError`, a remote `RemoteError`, and a
   signer `SignError`. Any other exception is told as the plugin's fault, with its distribution and version.
 * Two offers of one kind with the same name are an error when that name is used; the error names both distributions.
+* A packager's options are a table of build.toml that it names and that is none of the file's own keys. It is checked
+  with the rest of the file: unknown keys, wrong types and missing keys are told with their lines, all at once.
 
 `modelmill.API_VERSION` is the version of this contract; [the public face](public-face.md) lists all of it, and says how
 a plugin declares its version and how the contract changes. `modelmill.create(job, path)` opens a file of the result
@@ -151,7 +153,9 @@ def options() -> str:
             makers += [f"## `{record.name}`\n\n{takes} → {gives}.{inputs}", *_options(record.options)]
     for name in sorted(registry.packagers):
         packager = registry.packagers[name].record
-        packagers += [f"## `modelmill {packager.verb} --as {name}`", *_options(packager.options)]
+        if fields(packager.options):
+            head = f"## `modelmill {packager.verb} --as {name}`: `[{packager.table}]`"
+            packagers += [head, *_options(packager.options)]
     for name in sorted(registry.remotes):
         remotes += [f"## `{name}`", *_options(registry.remotes[name].record.options)]
     told = {"makers": makers, "packagers": packagers, "remotes": remotes}

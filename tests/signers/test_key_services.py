@@ -97,7 +97,7 @@ def check_with_model_signing(artifact: Path, public: Path) -> None:
 SIGN = """
 import sys
 from modelmill.registry import load
-from modelmill.sign import open_key
+from modelmill.build.sign import open_key
 from pathlib import Path
 from modelmill_artifacts.signature import sign_statement
 sign_statement("application/vnd.in-toto+json", b"{}", open_key(sys.argv[1], Path(), load()))

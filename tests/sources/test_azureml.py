@@ -44,10 +44,13 @@ def at(uri: str = TINY, revision: str | None = None) -> Location:
     return Location(uri=uri, revision=revision, base=Path("/nowhere"))
 
 
-@pytest.mark.usefixtures("azure")
 class TestAzureml(SourceSuite):
     plugin = "modelmill_sources"
     name = "azureml"
+
+    @pytest.fixture(autouse=True)
+    def served(self, azure: Azure) -> None:
+        self.azure = azure
 
     def make_location(self, folder: Path) -> tuple[Location, Mapping[str, bytes]]:
         del folder
@@ -56,6 +59,15 @@ class TestAzureml(SourceSuite):
     def missing(self, folder: Path) -> Location:
         del folder
         return at("registries/azureml/models/gone/versions/1")
+
+    def change(self, folder: Path, files: Mapping[str, bytes | None]) -> bool:
+        """Other blobs below the version's prefix: the registry says where a version lies, not what it holds."""
+        del folder
+        for name, data in files.items():
+            del self.azure.blobs[f"models/one/{name}"]
+            if data is not None:
+                self.azure.blobs[f"models/one/{name}"] = data
+        return True
 
 
 def test_a_model_of_a_registry_is_its_files(tmp_path: Path, azure: Azure) -> None:

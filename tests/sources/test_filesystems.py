@@ -60,15 +60,25 @@ class TestS3(SourceSuite):
 
     @pytest.fixture(autouse=True)
     def filled(self, proxy: FaultProxy) -> None:
-        client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{proxy.upstream}")
-        client.create_bucket(Bucket="models")
+        self.client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{proxy.upstream}")
+        self.client.create_bucket(Bucket="models")
         self.files = {"config.json": b"{}", "model.safetensors": CONTENT[:100_000], "sub/optimizer.pt": b"x"}
         for name, data in self.files.items():
-            client.put_object(Bucket="models", Key=f"tiny/{name}", Body=data)
+            self.client.put_object(Bucket="models", Key=f"tiny/{name}", Body=data)
 
     def make_location(self, folder: Path) -> tuple[Location, Mapping[str, bytes]]:
         del folder
         return WHERE, self.files
+
+    def change(self, folder: Path, files: Mapping[str, bytes | None]) -> bool:
+        """Other objects under the same keys, which is what a bucket without versions has."""
+        del folder
+        for name, data in files.items():
+            if data is None:
+                self.client.delete_object(Bucket="models", Key=f"tiny/{name}")
+            else:
+                self.client.put_object(Bucket="models", Key=f"tiny/{name}", Body=data)
+        return True
 
 
 class TestFsspec(SourceSuite):

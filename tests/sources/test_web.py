@@ -20,23 +20,34 @@ def at(uri: str, revision: str | None = None) -> Location:
     return Location(uri=uri, revision=revision, base=Path("/nowhere"))
 
 
+MOVED = "3" * 40
+
+
 @pytest.fixture
-def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Where a server with a certificate has one file, `model.gguf`."""
+def web_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A server with a certificate and one file, `model.gguf`."""
     certificate, key, authority = certificates(tmp_path / "tls")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     monkeypatch.setenv("SSL_CERT_FILE", str(authority))
     with serving(Hub(files={"model.gguf": CONTENT}), context) as state:
-        yield state.address.removeprefix("https://")
+        yield state
+
+
+@pytest.fixture
+def address(web_server: Hub) -> str:
+    """Where that server is."""
+    return web_server.address.removeprefix("https://")
 
 
 class TestHf(SourceSuite):
     plugin = "modelmill_sources"
     name = "hf"
+    keeps_revisions = True
 
     @pytest.fixture(autouse=True)
     def served(self, remote: Hub) -> None:
+        self.remote = remote
         self.files = remote.files
 
     def make_location(self, folder: Path) -> tuple[Location, Mapping[str, bytes]]:
@@ -47,14 +58,22 @@ class TestHf(SourceSuite):
         del folder
         return at(f"team/model@{'2' * 40}")
 
+    def change(self, folder: Path, files: Mapping[str, bytes | None]) -> bool:
+        """A further commit, which `main` stands for from now on: the hub has both."""
+        del folder
+        self.remote.older[self.remote.commit] = self.files
+        now = {**self.files, **files}
+        self.remote.commit, self.remote.files = MOVED, {name: data for name, data in now.items() if data is not None}
+        return True
+
 
 class TestHttps(SourceSuite):
     plugin = "modelmill_sources"
     name = "https"
 
     @pytest.fixture(autouse=True)
-    def served(self, address: str) -> None:
-        self.address = address
+    def served(self, web_server: Hub, address: str) -> None:
+        self.server, self.address = web_server, address
 
     def make_location(self, folder: Path) -> tuple[Location, Mapping[str, bytes]]:
         del folder
@@ -63,6 +82,12 @@ class TestHttps(SourceSuite):
     def missing(self, folder: Path) -> Location:
         del folder
         return at(f"{self.address}/gone.gguf#sha256={SHA256}")
+
+    def change(self, folder: Path, files: Mapping[str, bytes | None]) -> bool:
+        """Another file at the same address: what the URI pins by its digest is then nowhere."""
+        del folder
+        self.server.files = {name: data for name, data in files.items() if data is not None}
+        return True
 
 
 def test_a_repository_is_pinned_to_its_commit(tmp_path: Path, remote: Hub) -> None:
@@ -92,6 +117,13 @@ def test_a_build_locks_the_commit_and_fetches_nothing_else(tmp_path: Path, remot
     assert "hf_secret" not in lock
     fetched = [path for path, _, _ in remote.requests if "/resolve/" in path]
     assert sorted(fetched) == sorted(f"/team/model/resolve/{COMMIT}/{name}" for name in remote.files)
+
+
+def test_a_commit_that_the_hub_has_no_more_is_told(tmp_path: Path, remote: Hub) -> None:
+    found = hub.SOURCE.resolve(at("team/model"), tmp_path)
+    remote.commit = MOVED
+    with pytest.raises(SourceError, match=r"^hf://team/model: config.json: there is no such file \(404\)"):
+        fetch(hub.SOURCE, at("team/model", found.revision), found.files[:1], tmp_path)
 
 
 def test_patterns_choose_files(tmp_path: Path, remote: Hub) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from modelmill.hardware import load_profile
+from modelmill.hardware.schema import load_profile
 from modelmill_targets import modelmill_hardware
 
 TEXTS = {profile.name: profile.toml for profile in modelmill_hardware()}

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelmill import Facts, Hardware
-from modelmill.fit import explain, fit
+from modelmill.hardware.fit import explain, fit
 
 MIB = 1024**2
 # Llama 3.1 8B, whose KV cache is known from its runtimes: 128 KiB a token in f16.

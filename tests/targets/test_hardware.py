@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelmill.errors import ConfigError
-from modelmill.hardware import FIELDS, ancestors, load_profile
+from modelmill.hardware.schema import FIELDS, ancestors, load_profile
 
 BASE = 'description = "a device"\nos = { family = "linux", arch = "arm64" }\n'
 

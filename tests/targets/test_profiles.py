@@ -3,9 +3,9 @@ import tomllib
 import pytest
 
 from modelmill import registry
-from modelmill.hardware import ancestors, load_profile
-from modelmill.machine import level
-from modelmill.suitability import suitability
+from modelmill.hardware.machine import level
+from modelmill.hardware.schema import ancestors, load_profile
+from modelmill.hardware.suitability import suitability
 from modelmill_targets import modelmill_hardware
 
 TEXTS = {profile.name: profile.toml for profile in modelmill_hardware()}

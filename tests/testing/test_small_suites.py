@@ -111,7 +111,8 @@ def packager(fault: str = "") -> Packager[Options]:
         if fault != "packages nothing":
             (job.out / "list").write_text("\n".join(path.name for path in paths))
 
-    return Packager(name="list", formats=(), options=Options, package=package)
+    table = "sign" if fault == "takes a table of the build file's own" else "list"
+    return Packager(name="list", formats=(), options=Options, package=package, table=table)
 
 
 class Signers(SignerSuite):
@@ -195,6 +196,15 @@ def alone(fault: str, folder: Path) -> None:
         of_packager(PACKAGERS.test_artifact_and_working_folder_stay_as_they_were, patch)(fault, folder)
 
 
+def offered(fault: str, folder: Path) -> None:
+    del folder
+    module = ModuleType("little_plugin")
+    module.modelmill_packagers = lambda: (packager(fault),)  # type: ignore[attr-defined]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "little_plugin", module)
+        PACKAGERS.test_what_the_plugin_offers_are_records()
+
+
 def of_profile(test: Callable[[HardwareProfile], None]) -> Callable[[str, Path], None]:
     def attempt(fault: str, folder: Path) -> None:
         del folder
@@ -218,6 +228,7 @@ TESTS: dict[str, Callable[[str, Path], None]] = {
     "packager: size": choice("size"),
     "packager: time": choice("time"),
     "packager: alone": alone,
+    "packager: offered": offered,
     "signer: verifies": lambda fault, folder: SIGNERS.test_what_it_signs_verifies_with_its_public_key(
         signer(fault), folder
     ),
@@ -250,6 +261,9 @@ FAULTS: dict[tuple[str, str], str] = {
     ("has a choice that depends on times", "packager: time"): f"{PACKAGER}: order = 'time': the bytes depend on ",
     ("changes the artifact", "packager: alone"): f"{PACKAGER}: changes the artifact, which is read-only",
     ("writes into the working folder", "packager: alone"): f"{PACKAGER}: writes into its working folder",
+    ("takes a table of the build file's own", "packager: offered"): (
+        "little_plugin offers the packager 'list' with the table 'sign', which is a key of build.toml's own"
+    ),
     ("shows another key", "signer: verifies"): f"{SIGNER}: sign: ArtifactError: ",
     ("makes a key of its own each time", "signer: twice"): f"{SIGNER}: a key opened twice is two keys",
     ("raises what nobody expects", "signer: missing"): f"{SIGNER}: a key that is not there: FileNotFoundError and ",

@@ -6,16 +6,16 @@ from typing import Any
 
 import click
 
+from modelmill.build.make import Artifact, Made, fetch_inputs, make, outstanding
+from modelmill.build.prepare import prepare, store_folder
+from modelmill.build.uptodate import remember
+from modelmill.build.watched import watched
 from modelmill.cli import options, show
 from modelmill.cli.fetching import fetching
 from modelmill.cli.plan import plan_document, plan_text
 from modelmill.cli.progress import listener
 from modelmill.execute import Settings, machine, too_large
-from modelmill.make import Artifact, Made, fetch_inputs, make, outstanding
-from modelmill.prepare import prepare, store_folder
 from modelmill.store import Store
-from modelmill.uptodate import remember
-from modelmill.watched import watched
 
 
 @click.command()

@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
+from modelmill.build.prepare import store_folder
 from modelmill.cli import options, show
 from modelmill.cli.hashing import hashing
-from modelmill.collect import Holdings, Removed, collect, examined, holdings, unneeded
 from modelmill.errors import StoreError
 from modelmill.execute.machine import cores
-from modelmill.prepare import store_folder
+from modelmill.history.collect import Holdings, Removed, collect, examined, holdings, unneeded
 from modelmill.store import Store
 
 _WAIT = click.option(

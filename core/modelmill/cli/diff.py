@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from modelmill.cli import options, show
-from modelmill.compare import Difference, tensors
 from modelmill.errors import ConfigError
+from modelmill.inspection.compare import Difference, tensors
 from modelmill.registry import load
 from modelmill_artifacts import diff, manifest, release
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
+from modelmill.build.prepare import LOCK, store_folder
 from modelmill.cli import options, show
 from modelmill.decode import encode
 from modelmill.doctor import findings
-from modelmill.prepare import LOCK, store_folder
 from modelmill.registry import load
 
 

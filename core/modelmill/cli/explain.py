@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
+from modelmill.build.make import outstanding
+from modelmill.build.prepare import prepare, store_folder
+from modelmill.build.why import Why, why
 from modelmill.cli import exceptions, options, show
 from modelmill.decode import encode
-from modelmill.make import outstanding
-from modelmill.prepare import prepare, store_folder
 from modelmill.store import Store
-from modelmill.why import Why, why
 
 
 @click.command()

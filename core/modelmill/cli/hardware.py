@@ -9,9 +9,9 @@ import click
 from modelmill.cli import options, show
 from modelmill.config import offered, profile_text
 from modelmill.errors import ConfigError
-from modelmill.hardware import FIELDS, ancestors, load_profile
-from modelmill.machine import detect as detect_machine
-from modelmill.profile import matching, profile_toml
+from modelmill.hardware.machine import detect as detect_machine
+from modelmill.hardware.profile import matching, profile_toml
+from modelmill.hardware.schema import FIELDS, ancestors, load_profile
 from modelmill.registry import load
 
 

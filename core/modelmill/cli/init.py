@@ -7,9 +7,9 @@ import click
 
 from modelmill.cli import options, show
 from modelmill.errors import ConfigError
-from modelmill.machine import detect
+from modelmill.hardware.machine import detect
 from modelmill.registry import load
-from modelmill.starter import Wish, starter
+from modelmill.scaffold.starter import Wish, starter
 
 
 @click.command()

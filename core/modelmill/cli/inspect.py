@@ -9,7 +9,7 @@ import click
 
 from modelmill.cli import options, show
 from modelmill.decode import encode
-from modelmill.inspection import Inspection, inspect
+from modelmill.inspection.folder import Inspection, inspect
 from modelmill.printable import printable
 from modelmill.registry import load
 

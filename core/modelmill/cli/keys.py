@@ -5,10 +5,10 @@ from pathlib import Path
 
 import click
 
+from modelmill.build.sign import DEVELOPMENT, open_key
 from modelmill.cli import options, show
 from modelmill.errors import ConfigError
 from modelmill.registry import load
-from modelmill.sign import DEVELOPMENT, open_key
 
 PASSWORD = "MODELMILL_KEY_PASSWORD"  # noqa: S105 - the variable's name
 

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import click
 
+from modelmill.build.prepare import LOCK, pin_toolchains, store_folder
 from modelmill.cli import options, show
 from modelmill.cli.fetching import fetching
 from modelmill.config import Build, read
 from modelmill.decode import encode, suggestion
 from modelmill.errors import ConfigError, ToolchainError
 from modelmill.lock import Drift, Resolver, SourceState, read_lock, write_lock
-from modelmill.pinning import Pinner
-from modelmill.prepare import LOCK, pin_toolchains, store_folder
 from modelmill.registry import Registry, load
 from modelmill.store import Store
+from modelmill.toolchains.pinning import Pinner
 
 
 @click.command()
@@ -40,13 +40,13 @@ def command(
 
     With all sources, the toolchains that its targets need are pinned too.
     """
-    build = read(file)
+    registry = load()
+    build = read(file, registry)
     _check_names(names, build)
     store = Store(store_folder(store_path), show.warn)
     store.share()
     path = build.path.absolute().parent / LOCK
     known = read_lock(path)
-    registry = load()
     chosen = names or tuple(build.sources)
     with fetching(quiet=as_json) as note:
         resolver = Resolver(build, registry, store, known.sources, note=note)

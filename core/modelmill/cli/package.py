@@ -8,7 +8,7 @@ import click
 
 from modelmill.cli import options, show
 from modelmill.config import read
-from modelmill.package import package_target, packager
+from modelmill.delivery.package import package_target, packager
 from modelmill.registry import load as load_registry
 
 
@@ -47,7 +47,8 @@ def run(
     as_json: bool,
 ) -> None:
     """Package with one of the packagers of a verb, and tell where."""
-    build, registry = read(file), load_registry()
+    registry = load_registry()
+    build = read(file, registry)
     offer = packager(registry, verb, form)
     with tempfile.TemporaryDirectory(prefix="modelmill-") as scratch:
         folder = output

@@ -5,16 +5,16 @@ from typing import Any
 
 import click
 
+from modelmill.build.make import outstanding
+from modelmill.build.prepare import prepare, store_folder
+from modelmill.build.why import why
 from modelmill.cli import exceptions, options, show
 from modelmill.cli.explain import why_document, why_text
 from modelmill.cli.fetching import fetching
 from modelmill.execute import Work, too_large
 from modelmill.execute.machine import memory
-from modelmill.make import outstanding
 from modelmill.plan import Plan, Step
-from modelmill.prepare import prepare, store_folder
 from modelmill.store import Store
-from modelmill.why import why
 
 
 @click.command()

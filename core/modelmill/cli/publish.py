@@ -5,12 +5,12 @@ from pathlib import Path
 
 import click
 
+from modelmill.build.sign import open_signer
 from modelmill.cli import options, show
 from modelmill.config import read
+from modelmill.delivery.remote import find, publish, settings
 from modelmill.errors import ConfigError
 from modelmill.registry import load
-from modelmill.remote import find, publish, settings
-from modelmill.sign import open_signer
 from modelmill_artifacts.policy import Policy
 from modelmill_artifacts.verify import verify
 
@@ -31,7 +31,8 @@ def command(
 ) -> None:
     """Publish the built release to REFERENCE, such as registry.example/team/model:1.0.0."""
     del store_path
-    build, registry = read(file), load()
+    registry = load()
+    build = read(file, registry)
     release = (dist or build.path.absolute().parent / "dist") / build.project.name / build.project.version
     if not (release / "release.json").is_file():
         raise ConfigError(f"{release}: no finished release; run `modelmill build`")

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import click
 
+from modelmill.build.prepare import store_folder
 from modelmill.cli import options, show
 from modelmill.cli.verify import acceptance
-from modelmill.prepare import store_folder
+from modelmill.delivery.remote import find, pull, settings
 from modelmill.registry import load
-from modelmill.remote import find, pull, settings
 from modelmill_artifacts.verify import verify
 
 

@@ -3,8 +3,8 @@
 import click
 
 from modelmill.cli import options, show
+from modelmill.config.schema import schema
 from modelmill.registry import load
-from modelmill.schema import schema
 
 
 @click.command()

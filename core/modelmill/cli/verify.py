@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
+from modelmill.build.sign import DEVELOPMENT, open_key
 from modelmill.cli import options, show
 from modelmill.cli.hashing import hashing
 from modelmill.registry import load
-from modelmill.sign import DEVELOPMENT, open_key
 from modelmill_artifacts import keys, policy
 from modelmill_artifacts.policy import Policy
 from modelmill_artifacts.verify import Verified, verify

@@ -2,7 +2,7 @@
 
 from modelmill.config.check import check_names
 from modelmill.config.profiles import offered, profile_files, profile_text, profile_texts
-from modelmill.config.read import parse, read
+from modelmill.config.read import faults_error, parse, read
 from modelmill.config.records import COMPOSED, Build, Defaults, Project, Sign, SourceTable, Target
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "SourceTable",
     "Target",
     "check_names",
+    "faults_error",
     "offered",
     "parse",
     "profile_files",

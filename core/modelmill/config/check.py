@@ -7,7 +7,7 @@ from modelmill.config.read import NAME, faults_error
 from modelmill.config.records import Build, Target
 from modelmill.decode import Fault, suggestion
 from modelmill.errors import ConfigError
-from modelmill.hardware import load_profile
+from modelmill.hardware.schema import load_profile
 from modelmill.registry import Registry
 
 

@@ -11,13 +11,14 @@ from modelmill.config.lines import line_of, locate
 from modelmill.config.records import Build, Defaults, Document, Target, TargetTable
 from modelmill.decode import DecodeError, Fault, decode, suggestion
 from modelmill.errors import ConfigError
+from modelmill.registry import Reader, Registry, fill
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
 TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _LIMIT = 16 << 20
 
 
-def read(path: Path) -> Build:
+def read(path: Path, registry: Registry) -> Build:
     """Read a build file; ConfigError if it cannot be read or is wrong."""
     try:
         with path.open("rb") as file:
@@ -33,21 +34,24 @@ def read(path: Path) -> Build:
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise ConfigError(f"{path.name}:{line}: not UTF-8 text; save the file as UTF-8") from error
-    return parse(text, path)
+    return parse(text, path, registry)
 
 
-def parse(text: str, path: Path) -> Build:
-    """Parse a build file's text; ConfigError with all faults, a line each."""
+def parse(text: str, path: Path, registry: Registry) -> Build:
+    """Parse a build file's text; ConfigError with all faults, a line each, also of the tables that plugins read."""
     try:
         table = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(_syntax(text, path, error)) from error
+    readers = registry.tables()
+    tables = {name: value for name, value in table.items() if name in readers}
+    found = [fault for name, value in tables.items() for fault in _table_faults(readers[name], name, value)]
     try:
-        document = decode(Document, table)
+        document = decode(Document, table, elsewhere=readers)
     except DecodeError as error:
-        found = [*error.faults, *_semantic_faults(table, None)]
+        found += [*error.faults, *_semantic_faults(table, None)]
         raise faults_error(path, text, found) from error
-    found = _semantic_faults(table, document)
+    found += _semantic_faults(table, document)
     if found:
         raise faults_error(path, text, found)
     return Build(
@@ -58,6 +62,7 @@ def parse(text: str, path: Path) -> Build:
         targets={name: _fill(name, item, document.defaults) for name, item in document.target.items()},
         sign=document.sign,
         policy=document.policy,
+        tables=tables,
     )
 
 
@@ -73,6 +78,23 @@ def _syntax(text: str, path: Path, error: Exception) -> str:
     line = int(match.group(1)) if match else text.count("\n") + 1
     reason = re.sub(r" \(at .*\)$", "", str(error)) or "nested too deeply"
     return f"{path.name}:{line}: not valid TOML: {reason}"
+
+
+def _table_faults(readers: Iterable[Reader], name: str, table: Any) -> list[Fault]:
+    """What is wrong with a table that plugins read. One that several read is good where it is good for any of them.
+
+    Where it is good for none, it was meant for the one that finds least in it.
+    """
+    found: list[tuple[Fault, ...]] = []
+    for reader in readers:
+        try:
+            fill(reader, name, table)
+        except DecodeError as error:
+            found.append(error.faults)
+        else:
+            return []
+    nearest = min(found, key=len)
+    return list(nearest)
 
 
 def _semantic_faults(table: Mapping[str, Any], document: Document | None) -> list[Fault]:

@@ -120,7 +120,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """build.toml as written."""
+    """build.toml as written; beside these keys it may have the tables that plugins read."""
 
     project: Project
     source: Mapping[str, SourceTable]
@@ -128,15 +128,11 @@ class Document:
     defaults: Defaults = field(default_factory=Defaults)
     sign: Sign = field(default_factory=Sign)
     policy: Policy = field(default_factory=Policy)
-    image: Mapping[str, Any] = field(default_factory=dict)
-    """Options of the packagers that make images; each checks them against its own record when it runs."""
-    deploy: Mapping[str, Any] = field(default_factory=dict)
-    """Options of the packagers of `modelmill deploy`, checked likewise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Build:
-    """What build.toml asks for. `path` is the file, `lines` the line of every key in it."""
+    """What build.toml asks for. `path` is the file, `tables` are those that plugins read, as written."""
 
     path: Path
     text: str
@@ -145,3 +141,4 @@ class Build:
     targets: Mapping[str, Target]
     sign: Sign
     policy: Policy
+    tables: Mapping[str, Any]

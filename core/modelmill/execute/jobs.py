@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from modelmill.decode import decode
-from modelmill.environments import python_of
 from modelmill.errors import ConvertError, ModelmillError, SourceError, StepError
 from modelmill.execute.child import Child
 from modelmill.execute.code import lay_out
@@ -18,6 +17,7 @@ from modelmill.plan import Leaf, Step
 from modelmill.plan.records import Origin
 from modelmill.step import encode_job
 from modelmill.store import Result, Store, Workspace
+from modelmill.toolchains.environments import python_of
 from modelmill.tree import OutFile
 from modelmill.types import Job, Limits, Toolchain
 

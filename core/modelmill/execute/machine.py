@@ -2,7 +2,7 @@
 
 import os
 
-from modelmill.cgroup import memory_limit
+from modelmill.hardware.cgroup import memory_limit
 
 _RESERVED = 0.9
 """The share of the memory that steps may have: the engine, the page cache and everybody else need some too."""

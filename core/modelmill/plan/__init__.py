@@ -1,6 +1,6 @@
 """Targets → the graph of steps that they need, decided before anything runs."""
 
-from modelmill.plan.plan import Planner, plan
+from modelmill.plan.plan import plan
 from modelmill.plan.records import Leaf, Plan, PlannedTarget, Step
 
-__all__ = ["Leaf", "Plan", "PlannedTarget", "Planner", "Step", "plan"]
+__all__ = ["Leaf", "Plan", "PlannedTarget", "Step", "plan"]

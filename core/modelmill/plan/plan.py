@@ -1,23 +1,23 @@
 """Targets, sources and offers → Plan; reads no file and runs nothing."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
-from typing import Any, Literal, cast
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from modelmill import suitability
 from modelmill.config import Target
-from modelmill.decode import DecodeError, decode, suggestion
-from modelmill.errors import ModelmillError, PlanError, PluginError
-from modelmill.fit import Fit, explain, fit
+from modelmill.decode import suggestion
+from modelmill.errors import ModelmillError, PlanError
+from modelmill.hardware import suitability
+from modelmill.hardware.fit import Fit, explain, fit
 from modelmill.lock import SourceState
-from modelmill.lock.records import matching
 from modelmill.plan import keys
 from modelmill.plan.compose import Makers, Move
-from modelmill.plan.records import Leaf, Origin, Plan, PlannedTarget, Step
+from modelmill.plan.options import check_options
+from modelmill.plan.records import Origin, Plan, PlannedTarget, Step
 from modelmill.plan.routes import search, usable_makers
+from modelmill.plan.steps import Steps
 from modelmill.registry import Offer, Registry
-from modelmill.types import Facts, Hardware, Lineage, Maker, Outlook, Refusal
+from modelmill.types import Facts, Hardware, Maker, Refusal
 
 
 def plan(
@@ -33,22 +33,42 @@ def plan(
     `identify` gives the part of a key that lies outside build.toml and its sources (see `keys.Identity`), of a record
     and the tools that one step has beyond the record's own; it is called once for each record with the same tools.
     """
-    planner = Planner(sources=sources, registry=registry, hardware=hardware, requantize=requantize, identify=identify)
+    steps = Steps(sources=sources, registry=registry, hardware=hardware, requantize=requantize, identify=identify)
+    makers = usable_makers(registry)
     planned, faults = [], []
     for target in targets:
         try:
-            planned.append(planner.target(target))
+            planned.append(_planned(steps, makers, target))
         except ModelmillError as error:
             faults.append(error)
     if len(faults) == 1:
         raise faults[0]
     if faults:
         raise PlanError("\n".join(str(fault) for fault in faults))
-    needed: dict[str, Step] = {}
-    for item in planned:
-        for key in item.chain:
-            planner.gather(key, needed)
+    needed = steps.chain(tuple(key for item in planned for key in item.chain))
     return Plan(steps=needed, targets=tuple(planned), warnings=tuple(_warnings(planned)))
+
+
+def _planned(steps: Steps, makers: Makers, target: Target) -> PlannedTarget:
+    """Find a target's steps. Raises PlanError."""
+    device, wanted = steps.hardware[target.hardware], steps.registry.formats[target.format]
+    _check_runtimes(target, device, wanted.record.runtimes)
+    source = steps.sources[target.source]
+    route = search(source.facts, target, makers, _Attempt(steps=steps, target=target))
+    chain = tuple(move.key for move in route)
+    needed = steps.chain(chain)
+    check_options(target, needed.values())
+    _check_inputs(target, route, needed.values())
+    last = needed[chain[-1]]
+    return PlannedTarget(
+        fit=checked_fit(target, device, last.facts, last.estimate.bytes_out),
+        target=target,
+        format=wanted,
+        hardware=device,
+        chain=chain,
+        source=source,
+        inputs={name: steps.sources[item] for name, item in target.inputs.items()},
+    )
 
 
 def checked_fit(target: Target, device: Hardware, facts: Facts, size: int) -> Fit | None:
@@ -76,269 +96,20 @@ def _warnings(planned: Iterable[PlannedTarget]) -> Iterator[str]:
             yield f"target {item.target.name!r}: {explain(item.fit, item.target.hardware)}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Planner:
-    """The state of one planning: every step that was thought of, so that equal ones are thought of once."""
-
-    sources: Mapping[str, SourceState]
-    registry: Registry
-    hardware: Mapping[str, Hardware]
-    requantize: Mapping[str, bool]
-    identify: keys.Identify
-    _steps: dict[str, Step] = field(default_factory=dict)
-    _thought: dict[Any, Step | Refusal] = field(default_factory=dict)
-    _identities: dict[tuple[str, str, tuple[tuple[str, str], ...]], keys.Identity] = field(default_factory=dict)
-    _leaves: dict[tuple[str, tuple[str, ...]], Leaf] = field(default_factory=dict)
-    _decoded: dict[tuple[str, str], Any] = field(default_factory=dict)
-
-    @cached_property
-    def _makers(self) -> Makers:
-        return usable_makers(self.registry)
-
-    def target(self, target: Target) -> PlannedTarget:
-        """Find a target's steps. Raises PlanError."""
-        _check_runtimes(target, self.hardware[target.hardware], self.registry.formats[target.format].record.runtimes)
-        source = self.sources[target.source]
-        attempt = _Attempt(planner=self, target=target)
-        route = search(source.facts, target, self._makers, attempt)
-        self._check_options(target, route)
-        self._check_inputs(target, route)
-        device = self.hardware[target.hardware]
-        last = self._steps[route[-1].key]
-        return PlannedTarget(
-            fit=checked_fit(target, device, last.facts, last.estimate.bytes_out),
-            target=target,
-            format=self.registry.formats[target.format],
-            hardware=device,
-            chain=tuple(move.key for move in route),
-            source=source,
-            inputs={name: self.sources[item] for name, item in target.inputs.items()},
-        )
-
-    def gather(self, key: str, needed: dict[str, Step]) -> None:
-        """Add a step, after all that it needs."""
-        if key not in needed:
-            step = self._steps[key]
-            for earlier in step.needs():
-                self.gather(earlier, needed)
-            needed[key] = step
-
-    def step(
-        self, target: Target, kind: str, offer: Offer[Maker[Any]], source: Origin, facts: Facts, wanted: str | None
-    ) -> Step | Refusal:
-        """The step that applies a maker to an input as a target asks, thought of once for all targets alike."""
-        record = offer.record
-        options = self._options(target, offer)
-        if isinstance(options, Refusal):
-            return options
-        hardware = self.hardware[target.hardware].only(record.uses_hardware) if record.uses_hardware else None
-        lineage = _lineage(self.sources[target.source]) if record.uses_lineage else None
-        inputs = self._inputs(target, offer, source, facts)
-        if isinstance(inputs, Refusal):
-            return inputs
-        allowed = self.requantize[target.source]
-        shown = tuple(sorted(hardware.fields.items(), key=lambda item: item[0])) if hardware else None
-        bound = tuple((name, _identify(item)) for name, item in inputs.items())
-        thought = (kind, record.name, _identify(source), wanted, repr(options), repr(shown), lineage, bound, allowed)
-        if thought not in self._thought:
-            outlook = Outlook(
-                facts=facts,
-                scheme=wanted,
-                options=options,
-                inputs={name: self._facts(item) for name, item in inputs.items()},
-                hardware=hardware,
-                lineage=lineage,
-            )
-            self._thought[thought] = self._think(kind, offer, source, inputs, outlook, allowed=allowed)
-        return self._thought[thought]
-
-    def _think(
-        self,
-        kind: str,
-        offer: Offer[Maker[Any]],
-        source: Origin,
-        inputs: Mapping[str, Origin],
-        outlook: Outlook[Any],
-        *,
-        allowed: bool,
-    ) -> Step | Refusal:
-        record = offer.record
-        found = _call(offer, record.infer, outlook)
-        if isinstance(found, Refusal):
-            return found
-        if found.quantization not in (None, outlook.facts.quantization) and outlook.facts.quantization and not allowed:
-            return Refusal(
-                reason=f"the model was quantized before, to {outlook.facts.quantization}, and {found.quantization} on "
-                "top of it loses more than it says; start from the original weights, or say `requantize = true` in "
-                "the source"
-            )
-        scheme = outlook.scheme or found.scheme
-        if scheme is None or scheme not in record.schemes:
-            raise PluginError(f"{offer.plugin}: {record.name!r} infers the scheme {scheme!r}, which it does not offer")
-        settled = replace(outlook, scheme=scheme)
-        estimate = _call(offer, record.estimate, settled, found)
-        parts = keys.components(
-            kind=kind,
-            offer=offer,
-            identity=self._identity(kind, offer, settled, found),
-            outlook=settled,
-            source=source,
-            inputs=inputs,
-        )
-        step = Step(
-            key=keys.key(parts),
-            kind=cast("Literal['converter', 'quantizer']", kind),
-            offer=offer,
-            scheme=scheme,
-            options=outlook.options,
-            hardware=outlook.hardware,
-            lineage=outlook.lineage,
-            source=source,
-            inputs=inputs,
-            facts=found,
-            estimate=estimate,
-            components=parts,
-            validator=self._validator(found.format),
-        )
-        return self._steps.setdefault(step.key, step)
-
-    def _validator(self, name: str) -> tuple[str, str] | None:
-        return (self.registry.formats[name].plugin.module, name) if name in self.registry.formats else None
-
-    def _identity(self, kind: str, offer: Offer[Maker[Any]], outlook: Outlook[Any], facts: Facts) -> keys.Identity:
-        record = offer.record
-        more = {} if record.more_tools is None else _call(offer, record.more_tools, outlook, facts)
-        name = (kind, record.name, tuple(sorted(more.items())))
-        if name not in self._identities:
-            self._identities[name] = self.identify(offer, more)
-        return self._identities[name]
-
-    def _facts(self, origin: Origin) -> Facts:
-        return origin.source.facts if isinstance(origin, Leaf) else self._steps[origin].facts
-
-    def leaf(self, name: str, patterns: tuple[str, ...]) -> Leaf:
-        """Those files of a source that match."""
-        if (name, patterns) not in self._leaves:
-            state = self.sources[name]
-            self._leaves[name, patterns] = Leaf(source=state, files=matching(state.locked.files, patterns))
-        return self._leaves[name, patterns]
-
-    def _inputs(
-        self, target: Target, offer: Offer[Maker[Any]], source: Origin, facts: Facts
-    ) -> dict[str, Origin] | Refusal:
-        """The named inputs of a maker, from what the target names; made by a step where the format is another."""
-        found: dict[str, Origin] = {}
-        for name, wanted in offer.record.inputs.items():
-            if name not in target.inputs:
-                if not wanted.required:
-                    continue
-                own = self._input_of_model(target, wanted.format, source, facts)
-                if own is None:
-                    return Refusal(
-                        reason=f"{offer.record.name} needs an input {name!r} of format {wanted.format}: name a "
-                        f"source in `inputs = {{ {name} = … }}`"
-                    )
-                if isinstance(own, Refusal):
-                    return own
-                found[name] = own.key
-                continue
-            given = self.sources[target.inputs[name]]
-            if given.facts.format == wanted.format:
-                found[name] = self.leaf(target.inputs[name], wanted.reads)
-                continue
-            made = self._made_input(target, wanted.format, given, source, facts, target.inputs[name])
-            if isinstance(made, Refusal):
-                return made
-            found[name] = made.key
-        return found
-
-    def _input_of_model(self, target: Target, wanted: str, source: Origin, facts: Facts) -> Step | Refusal | None:
-        """A step that makes an input of the model at hand and nothing else, such as a measure of its weights.
-
-        None where no plugin makes one so.
-        """
-        for offer in self.registry.converters.all():
-            record = offer.record
-            if record.gives == wanted and record.takes == facts.format and not record.inputs:
-                origin = self.leaf(target.source, record.reads) if isinstance(source, Leaf) else source
-                return self.step(target, "converter", Offer(record=record, plugin=offer.plugin), origin, facts, None)
-        return None
-
-    def _made_input(
-        self, target: Target, wanted: str, given: SourceState, source: Origin, facts: Facts, name: str
-    ) -> Step | Refusal:
-        """A step that makes an input of the wanted format from the model at hand and what the target gives.
-
-        So an importance matrix is made from a calibration text with the very model that it is for.
-        """
-        for offer in self.registry.converters.all():
-            record = offer.record
-            slots = [slot for slot, item in record.inputs.items() if item.format == given.facts.format]
-            if record.gives != wanted or record.takes != facts.format or len(slots) != 1:
-                continue
-            helper = replace(target, inputs={slots[0]: name}, options=target.options)
-            return self.step(helper, "converter", Offer(record=record, plugin=offer.plugin), source, facts, None)
-        return Refusal(
-            reason=f"source {name!r} is {given.facts.format}, {wanted} is wanted, and no plugin makes one of the other"
-        )
-
-    def _options(self, target: Target, offer: Offer[Maker[Any]]) -> Any:
-        """A maker's options: those of the target's that it has a field for, and its own table of them."""
-        record = offer.record
-        asked = (record.name, repr(target.options))
-        if asked not in self._decoded:
-            self._decoded[asked] = self._decode(target, record)
-        return self._decoded[asked]
-
-    def _decode(self, target: Target, record: Maker[Any]) -> Any:
-        """A maker's options, or why it cannot have these: another maker may be meant by the same word."""
-        known = {item.name for item in fields(record.options)}
-        own = target.options.get(record.name)
-        table = {key: value for key, value in target.options.items() if key in known}
-        if isinstance(own, Mapping):
-            table |= own
-        try:
-            return decode(record.options, table)
-        except DecodeError as error:
-            return Refusal(reason=f"options of {record.name}: {error}")
-
-    def _check_options(self, target: Target, route: tuple[Move, ...]) -> None:
-        """Every option goes to exactly one step."""
-        steps = [self._steps[key] for key in self._all_keys(route)]
-        names = {step.offer.record.name: {item.name for item in fields(step.offer.record.options)} for step in steps}
-        for option in target.options:
-            takers = sorted(name for name, known in names.items() if option in known)
-            if len(takers) > 1:
-                raise PlanError(
-                    f"target {target.name!r}: option {option!r} could be for {' or '.join(takers)}; write it as "
-                    f"`options = {{ {takers[0]} = {{ {option} = … }} }}`"
-                )
-            if not takers and option not in names:
-                known = {item for items in names.values() for item in items}
-                raise PlanError(
-                    f"target {target.name!r}: no step has an option {option!r}; {suggestion(option, known)}"
-                )
-
-    def _check_inputs(self, target: Target, route: tuple[Move, ...]) -> None:
-        """Every named input is taken by some step."""
-        taken = {name for key in self._all_keys(route) for name in self._steps[key].inputs}
-        for name in target.inputs:
-            if name not in taken:
-                known = {item for move in route for item in move.offer.record.inputs}
-                raise PlanError(f"target {target.name!r}: no step takes an input {name!r}; {suggestion(name, known)}")
-
-    def _all_keys(self, route: tuple[Move, ...]) -> list[str]:
-        needed: dict[str, Step] = {}
-        for move in route:
-            self.gather(move.key, needed)
-        return list(needed)
+def _check_inputs(target: Target, route: tuple[Move, ...], steps: Iterable[Step]) -> None:
+    """Every named input is taken by some step."""
+    taken = {name for step in steps for name in step.inputs}
+    for name in target.inputs:
+        if name not in taken:
+            known = {item for move in route for item in move.offer.record.inputs}
+            raise PlanError(f"target {target.name!r}: no step takes an input {name!r}; {suggestion(name, known)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Attempt:
     """Tries makers for one target."""
 
-    planner: Planner
+    steps: Steps
     target: Target
 
     def __call__(
@@ -348,31 +119,9 @@ class _Attempt:
             origin: Origin = moves[-1].key
             facts = moves[-1].facts
         else:
-            origin = self.planner.leaf(self.target.source, offer.record.reads)
+            origin = self.steps.leaf(self.target.source, offer.record.reads)
             facts = origin.source.facts
-        step = self.planner.step(self.target, kind, offer, origin, facts, wanted)
+        step = self.steps.step(self.target, kind, offer, origin, facts, wanted)
         if isinstance(step, Refusal):
             return step
         return Move(kind=kind, offer=offer, key=step.key, facts=step.facts)
-
-
-def _lineage(state: SourceState) -> Lineage | None:
-    """Where a source's files come from; None for those that lie on this machine, known by their content alone."""
-    return Lineage(uri=state.locked.uri, revision=state.locked.revision) if state.root is None else None
-
-
-def _identify(origin: Origin) -> Any:
-    return origin if isinstance(origin, str) else tuple((file.path, file.sha256) for file in origin.files)
-
-
-def _call(offer: Offer[Maker[Any]], function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a plugin's pure function; whatever it raises is told with the plugin's name."""
-    try:
-        return function(*arguments)
-    except ModelmillError:
-        raise
-    except Exception as error:
-        name = getattr(function, "__name__", "infer")
-        raise PluginError(
-            f"{offer.plugin}: {offer.record.name!r} failed to plan ({name}): {type(error).__name__}: {error}"
-        ) from error

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from modelmill.config import Target
-from modelmill.fit import Fit
+from modelmill.hardware.fit import Fit
 from modelmill.lock import LockedFile, SourceState
 from modelmill.registry import Offer
 from modelmill.types import Estimate, Facts, Format, Hardware, Lineage, Maker

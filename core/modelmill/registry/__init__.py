@@ -2,5 +2,19 @@
 
 from modelmill.registry.load import RECORDS, load
 from modelmill.registry.records import Broken, Offer, Offers, Plugin, Registry
+from modelmill.registry.tables import OWN, Reader, fill, reader, table_fault
 
-__all__ = ["RECORDS", "Broken", "Offer", "Offers", "Plugin", "Registry", "load"]
+__all__ = [
+    "OWN",
+    "RECORDS",
+    "Broken",
+    "Offer",
+    "Offers",
+    "Plugin",
+    "Reader",
+    "Registry",
+    "fill",
+    "load",
+    "reader",
+    "table_fault",
+]

@@ -8,10 +8,12 @@ from typing import Any, TypeVar, cast
 import pluggy
 
 from modelmill import hookspecs
-from modelmill.compatibility import declared, deprecated_fields, listening, version_fault
 from modelmill.contract import DECLARATION
+from modelmill.registry.compatibility import declared, deprecated_fields, listening, version_fault
 from modelmill.registry.records import Broken, Offer, Offers, Plugin, Registry
+from modelmill.registry.tables import table_fault
 from modelmill.registry.toolchains import toolchain_fault
+from modelmill.registry.wellformed import problem
 from modelmill.types import (
     Converter,
     Format,
@@ -22,7 +24,6 @@ from modelmill.types import (
     SignerOffer,
     Source,
 )
-from modelmill.wellformed import problem
 
 GROUP = "modelmill"
 
@@ -149,7 +150,7 @@ class _Collector:
             self._fail(plugin, f"fails to offer its {kind}s: {type(error).__name__}: {error}")
             return []
         for item in items:
-            if (what := problem(item, record) or toolchain_fault(item)) is not None:
+            if (what := problem(item, record) or toolchain_fault(item) or table_fault(item)) is not None:
                 self._fail(plugin, what)
                 return []
             told.extend(deprecated_fields(item))

@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 
 from modelmill.decode import suggestion
 from modelmill.errors import ConfigError, PluginError
+from modelmill.registry.tables import Reader, readers
 from modelmill.types import (
     Converter,
     Format,
@@ -109,6 +110,11 @@ class Registry:
             yield "converter", Offer(record=converter.record, plugin=converter.plugin)
         for quantizer in self.quantizers.all():
             yield "quantizer", Offer(record=quantizer.record, plugin=quantizer.plugin)
+
+    def tables(self) -> dict[str, tuple[Reader, ...]]:
+        """By name, the tables of build.toml that plugins read; all that read one in ways of their own."""
+        offers = [offer for kind in (self.packagers, self.remotes) for name in kind for offer in kind.found[name]]
+        return readers((offer.record, offer.plugin) for offer in offers)
 
     def toolchains(self) -> dict[str, tuple[Toolchain, tuple[Offer[Maker[Any]], ...]]]:
         """Every toolchain by name, with the offers that run in it; of a name that means two, the first."""

@@ -8,7 +8,7 @@ import pytest
 
 from modelmill import registry
 from modelmill.errors import ModelmillError
-from modelmill.hardware import load_profile
+from modelmill.hardware.schema import load_profile
 from modelmill.testing import plugins
 from modelmill.testing.suite import Suite
 from modelmill.types import HardwareProfile

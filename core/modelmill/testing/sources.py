@@ -22,6 +22,8 @@ class SourceSuite(Suite):
     hook: ClassVar[str] = "sources"
     name: ClassVar[str]
     """The scheme of its URIs."""
+    keeps_revisions: ClassVar[bool] = False
+    """Whether what a revision names stays as it is when its URI comes to stand for something else, as commits do."""
 
     def make_location(self, folder: Path) -> tuple[Location, Mapping[str, bytes]]:
         """Make something that the source can reach, below an empty folder; say where, and which files it holds."""
@@ -34,6 +36,7 @@ class SourceSuite(Suite):
     def change(self, folder: Path, files: Mapping[str, bytes | None]) -> bool:
         """Have what the source reaches hold these files from now on, or not at all (None); say whether that was done.
 
+        It is what the same URI comes to stand for; what an older revision names stays where `keeps_revisions` says so.
         By default it is done where the files lie below the folder that `make_location` was given.
         """
         places = [(path, content) for path in folder.rglob("*") for name, content in files.items() if _is(path, name)]
@@ -106,9 +109,15 @@ class SourceSuite(Suite):
                 after = resolve(record, place[0], tmp_path / "after")
             except SourceError:
                 return
-        # Files in a folder of this machine are looked at by the engine itself, in every build.
-        told = f"{self}: every file changed, and it resolves to the revision and the digests of before"
-        assert after.root is not None or after != before, told
+        digests = {path: hashlib.sha256(content).hexdigest() for path, content in place[1].items()}
+        if all(digest in place[0].uri for digest in digests.values()):
+            # Such a URI cannot come to stand for other files: the engine refuses what comes, by these digests.
+            found = {file.path: file.sha256 for file in after.files}
+            assert found == digests, f"{self}: every file changed, and it tells other digests than the URI pins"
+        else:
+            # Files in a folder of this machine are looked at by the engine itself, in every build.
+            told = f"{self}: every file changed, and it resolves to the revision and the digests of before"
+            assert after.root is not None or after != before, told
         self._check_locked(record, place, before, tmp_path / "more")
 
     def test_a_file_that_is_gone_since_the_lock_is_a_source_error(
@@ -132,7 +141,10 @@ class SourceSuite(Suite):
     def _check_locked(
         self, record: Source, place: tuple[Location, Mapping[str, bytes]], locked: Resolution, scratch: Path
     ) -> list[tuple[str, bytes]]:
-        """Read what was locked, of which there may be no more: what comes, where it is no error that sources raise."""
+        """Read what was locked, of which there may be no more: what comes, where it is no error that sources raise.
+
+        Where revisions are kept it has to come, byte for byte.
+        """
         scratch.mkdir()
         came = []
         with self._sound("read, of what is no more as it was locked"):
@@ -144,6 +156,10 @@ class SourceSuite(Suite):
                             came.append((file.path, _read(opener, file, 0)[1]))
             except SourceError:
                 pass
+        if self.keeps_revisions:
+            kept = dict(came)
+            lost = [file.path for file in locked.files if kept.get(file.path) != place[1][file.path]]
+            assert not lost, f"{self}: {', '.join(lost)}: not read as locked, though {locked.revision} is kept"
         return came
 
 

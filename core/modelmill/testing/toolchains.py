@@ -4,13 +4,13 @@ import functools
 import importlib.metadata
 from pathlib import Path
 
-from modelmill import environments, pip
+from modelmill.build.prepare import store_folder
 from modelmill.execute.code import lay_out
 from modelmill.execute.environment import Interpreter
 from modelmill.lock import Locked, LockedToolchain, Pin, read_lock, this_platform, write_lock
-from modelmill.prepare import store_folder
 from modelmill.step import find
 from modelmill.store import Store
+from modelmill.toolchains import environments, pip
 from modelmill.types import Toolchain
 from modelmill_artifacts import canonical
 

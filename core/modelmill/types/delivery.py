@@ -32,9 +32,11 @@ class Packager(Generic[Options]):
     """Artifact → a form that a deployment system takes.
 
     `formats` are the artifact formats that it packages; none means any. `verb` is the command that offers it:
-    `package`, or `deploy` where the form is files for an orchestrator. `table` is the table of build.toml
-    that fills the options. `package` writes, and raises ConvertError for what cannot be packaged. `load` puts
-    a package (the folder that `package` left) into a local engine and returns the name that it has there.
+    `package`, or `deploy` where the form is files for an orchestrator. `table` is the table of build.toml that
+    fills the options, checked with the rest of the file: best named as the packager, and none of build.toml's own
+    keys. Packagers may share one; each takes all of it. `package` writes, and raises ConvertError for what cannot
+    be packaged. `load` puts a package (the folder that `package` left) into a local engine and returns the name
+    that it has there.
     """
 
     name: str

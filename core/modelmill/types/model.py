@@ -11,12 +11,14 @@ class Tensor:
     """One tensor of a model as its file's header describes it.
 
     `dtype` is the format's own word (`BF16` in safetensors, `Q4_K` in GGUF). `shape` is row-major, outermost
-    dimension first, in every format (GGUF files list it the other way round).
+    dimension first, in every format (GGUF files list it the other way round). `weight` is False where its values are
+    no parameters of the model: nobody trained them, as a cache of sines, which is computed, or a constant of a graph.
     """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
+    weight: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelmill.assemble import state
+from modelmill.artifact.assemble import state
+from modelmill.build.prepare import Prepared
 from modelmill.execute import Work
-from modelmill.explain import Listing, Reasons, reasons
-from modelmill.memory import Memory, current, listing, memories, recall
+from modelmill.history.explain import Listing, Reasons, reasons
+from modelmill.history.memory import Memory, current, listing, memories, recall
+from modelmill.installed.digests import engine_files, package_files
 from modelmill.plan import Plan, PlannedTarget
-from modelmill.prepare import Prepared
-from modelmill.toolchain import engine_files, package_files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from modelmill import environments
-from modelmill.environments import Kept
-from modelmill.memory import Use, Uses, keep_uses, memories, uses
+from modelmill.history.memory import Use, Uses, keep_uses, memories, uses
 from modelmill.store import Examined, Store
 from modelmill.store.filesystem import left_behind
+from modelmill.toolchains import environments
+from modelmill.toolchains.environments import Kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

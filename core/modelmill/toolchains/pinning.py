@@ -5,11 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from modelmill import environments, pip
 from modelmill.errors import ToolchainError
 from modelmill.lock import Locked, LockedToolchain, Pin, read_lock, this_platform, write_lock
 from modelmill.registry import Registry
 from modelmill.store import Store
+from modelmill.toolchains import environments, pip
 from modelmill.types import Toolchain
 
 

@@ -11,10 +11,10 @@ from modelmill.config import check_names, offered, parse
 from modelmill.config.records import COMPOSED
 from modelmill.decode import suggestion
 from modelmill.errors import ConfigError
-from modelmill.hardware import load_profile
-from modelmill.inspection import inspect
+from modelmill.hardware.profile import matching
+from modelmill.hardware.schema import load_profile
+from modelmill.inspection.folder import inspect
 from modelmill.printable import printable
-from modelmill.profile import matching
 from modelmill.registry import Registry
 
 _PREFERRED = {"gguf": "Q4_K_M", "onnx": "int4", "mlx": "4bit"}
@@ -41,7 +41,7 @@ def starter(wish: Wish, file: Path, registry: Registry, machine: Mapping[str, An
     device = wish.hardware or _hardware(registry, machine)
     name = _name(wish.name or _last(wish.model))
     text = _text(wish.model, name, shape, scheme, device, known)
-    check_names(parse(text, file), registry)
+    check_names(parse(text, file, registry), registry)
     return text
 
 

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from modelmill.make import Made
-from modelmill.prepare import LOCK, Prepared
-from modelmill.sign import key_files
+from modelmill.build.make import Made
+from modelmill.build.prepare import LOCK, Prepared
+from modelmill.build.sign import key_files
 from modelmill_artifacts.release import RELEASE_SIGNATURE
 
 _OWN = ("modelmill", "modelmill_artifacts")

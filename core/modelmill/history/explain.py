@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from modelmill.memory import Memory
+from modelmill.history.memory import Memory
 from modelmill.printable import printable
 
 Listing = Callable[[str], Mapping[str, str] | None]

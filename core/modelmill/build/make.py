@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modelmill.assemble import place
-from modelmill.card import CARD, card
+from modelmill.artifact.assemble import place
+from modelmill.artifact.card import CARD, card
+from modelmill.artifact.describe import describe, evidence, runtime_files
+from modelmill.artifact.index import withdraw, write_index
+from modelmill.build.prepare import Prepared
+from modelmill.build.sign import open_signer
 from modelmill.config import COMPOSED
-from modelmill.describe import describe, evidence, runtime_files
 from modelmill.errors import ModelmillError, SourceError
 from modelmill.execute import Event, Settings, Work, execute, fuse, work
-from modelmill.index import withdraw, write_index
-from modelmill.memory import begin, remember
+from modelmill.history.memory import begin, remember
 from modelmill.plan import Leaf, PlannedTarget
-from modelmill.prepare import Prepared
-from modelmill.sign import open_signer
 from modelmill.store import Result
 from modelmill.tree import OutFile
 from modelmill_artifacts import manifest, package

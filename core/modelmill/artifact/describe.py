@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+from modelmill.artifact.usage import WEIGHTS, run_command
 from modelmill.config import COMPOSED, Build
 from modelmill.decode import encode
 from modelmill.facts import parameters
@@ -13,7 +14,6 @@ from modelmill.plan import Plan, PlannedTarget, Step
 from modelmill.plan.records import Leaf
 from modelmill.store import Result
 from modelmill.tree import OutFile
-from modelmill.usage import WEIGHTS, run_command
 from modelmill_artifacts import licence as licences
 from modelmill_artifacts import manifest
 from modelmill_artifacts.evidence import Builder, Evidence, Package

@@ -38,7 +38,7 @@ def engine_digest(index: StatIndex) -> str:
 
 def engine_files(index: StatIndex) -> dict[str, str]:
     """The digest of each of the engine's files that a step may call, by path."""
-    root = Path(__file__).parent
+    root = Path(__file__).parent.parent
     files = [
         file for name in _ENGINE_FILES for file in (_files(root / name) if (root / name).is_dir() else [root / name])
     ]

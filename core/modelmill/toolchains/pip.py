@@ -19,8 +19,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from modelmill.distributions import stated_licence
 from modelmill.errors import ToolchainError
+from modelmill.installed.distributions import stated_licence
 from modelmill.lock.toolchains import Pin, this_platform
 
 _DIGEST = re.compile(r"\s*(Expected sha256|Got) ")

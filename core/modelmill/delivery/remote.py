@@ -6,7 +6,7 @@ from typing import Any, get_origin, get_type_hints
 
 from modelmill.decode import DecodeError, decode, suggestion
 from modelmill.errors import ConfigError, ModelmillError, PluginError
-from modelmill.machine import detect
+from modelmill.hardware.machine import detect
 from modelmill.registry import Offer, Registry
 from modelmill.types import Hardware, Publication, Published, Pulled, PullJob, Remote
 from modelmill_artifacts.signature import IN_TOTO, Signer, sign_statement

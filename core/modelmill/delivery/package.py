@@ -1,17 +1,16 @@
 """A built artifact → a package, by the packager that a plugin offers."""
 
 import shutil
-import tomllib
 import uuid
 from pathlib import Path
 from typing import Any
 
-from modelmill.config import Build, profile_texts
-from modelmill.decode import DecodeError, decode, suggestion
+from modelmill.config import Build, faults_error, profile_texts
+from modelmill.decode import DecodeError, suggestion
 from modelmill.errors import ConfigError, ModelmillError, PluginError
-from modelmill.fit import fit
-from modelmill.hardware import load_profile
-from modelmill.registry import Offer, Registry
+from modelmill.hardware.fit import fit
+from modelmill.hardware.schema import load_profile
+from modelmill.registry import Offer, Registry, fill, reader
 from modelmill.types import Hardware, PackageJob, Packager
 from modelmill_artifacts import manifest
 
@@ -77,9 +76,13 @@ def _need(registry: Registry, hardware: Hardware, artifact: Path, found: manifes
 
 
 def _options(offer: Offer[Packager[Any]], build: Build) -> Any:
-    """A packager's options from its table of build.toml."""
-    table = tomllib.loads(build.text).get(offer.record.table, {}) if offer.record.table else {}
+    """A packager's options from its table of build.toml; their defaults where the file has none."""
+    name = offer.record.table
     try:
-        return decode(offer.record.options, table, (offer.record.table,))
+        return fill(reader(offer.record, offer.plugin, name), name, build.tables.get(name, {}))
     except DecodeError as error:
-        raise ConfigError(f"{build.path.name}: [{offer.record.table}]: {error}") from error
+        if name in build.tables:
+            raise faults_error(build.path, build.text, error.faults) from error
+        raise ConfigError(
+            f"{build.path.name}: there is no [{name}] table, of which {offer.record.name!r} takes its options: {error}"
+        ) from error

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from modelmill import pip
 from modelmill.errors import ToolchainError
 from modelmill.lock.toolchains import Pin, this_platform
 from modelmill.store import Store
 from modelmill.store.filesystem import write_atomic, writing
+from modelmill.toolchains import pip
 from modelmill_artifacts import canonical
 
 FOLDER = "environments"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from modelmill.cgroup import memory_limit
+from modelmill.hardware.cgroup import memory_limit
 
 _MIB = 1024 * 1024
 _FAMILIES = {"Linux": "linux", "Darwin": "macos", "Windows": "windows"}

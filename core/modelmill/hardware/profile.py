@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from modelmill.hardware import ancestors, load_profile
-from modelmill.machine import level, vector_features
+from modelmill.hardware.machine import level, vector_features
+from modelmill.hardware.schema import ancestors, load_profile
 
 _BUDGET = 0.75
 """The share of the memory that a model gets by default: the system and its other programs need some too."""
@@ -47,7 +47,7 @@ def _features(profile: Mapping[str, Any]) -> set[str]:
 
 
 def profile_toml(machine: Mapping[str, Any], texts: Mapping[str, str]) -> str:
-    """A profile's text for a machine as `modelmill.machine.detect` describes it, given the TOML of all profiles."""
+    """A profile's text for a machine as `machine.detect` describes it, given the TOML of all profiles."""
     parent = _parent(machine, texts)
     found = {
         **{key: value for key, value in machine.items() if key != "cpu.features"},

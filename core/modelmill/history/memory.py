@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from modelmill.artifact.describe import asked, describe, requirements
 from modelmill.config import Build
 from modelmill.decode import DecodeError, decode, encode
-from modelmill.describe import asked, describe, requirements
+from modelmill.installed.digests import engine_files, package_files
 from modelmill.lock import SourceState
 from modelmill.plan import Plan, PlannedTarget, Step
 from modelmill.store import Store
 from modelmill.store.filesystem import write_atomic
-from modelmill.toolchain import engine_files, package_files
 from modelmill_artifacts import canonical
 
 _HISTORY = 20

@@ -10,15 +10,15 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from modelmill.artifact.usage import run_command
 from modelmill.checkpoint import read_tokenizer, summarize
 from modelmill.decode import suggestion
 from modelmill.errors import ConfigError, ConvertError
 from modelmill.facts import parameters
-from modelmill.fit import Fit, fit
+from modelmill.hardware.fit import Fit, fit
+from modelmill.inspection.ternarity import Ternarity, ternarity
 from modelmill.registry import Offer, Registry
-from modelmill.ternarity import Ternarity, ternarity
 from modelmill.types import Facts, Format, Hardware
-from modelmill.usage import run_command
 from modelmill_artifacts import manifest
 from modelmill_artifacts.errors import ArtifactError
 from modelmill_artifacts.release import RELEASE
@@ -154,7 +154,8 @@ def _parameters(facts: Facts, artifact: manifest.Manifest | None) -> int:
     """As the manifest says; else from the header, 0 where tensors of packed codes do not tell how many there are."""
     if artifact is not None and artifact.parameters:
         return artifact.parameters
-    packed = facts.quantization != "bitnet" and any(tensor.dtype in _PACKED for tensor in facts.tensors)
+    weights = (tensor for tensor in facts.tensors if tensor.weight)
+    packed = facts.quantization != "bitnet" and any(tensor.dtype in _PACKED for tensor in weights)
     return 0 if packed else parameters(facts)
 
 
@@ -219,7 +220,7 @@ def _types(offer: Offer[Format], folder: Path, facts: Facts) -> tuple[TypeShare,
     for tensor, size in shown:
         row = rows.setdefault(tensor.dtype, [0, 0, 0])
         row[0] += 1
-        row[1] += prod(tensor.shape)
+        row[1] += prod(tensor.shape) if tensor.weight else 0
         row[2] += size
     found = (
         TypeShare(type=name, tensors=count, weights=weights, size=size if sized else None)

@@ -9,19 +9,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from modelmill import toolchain
 from modelmill.config import Build, Target, check_names, profile_files, profile_texts, read
 from modelmill.decode import encode, suggestion
-from modelmill.distributions import closure
 from modelmill.errors import ConfigError, ModelmillError, ToolchainError
-from modelmill.hardware import load_profile
+from modelmill.hardware.schema import load_profile
+from modelmill.installed import digests
+from modelmill.installed.distributions import closure
 from modelmill.lock import Locked, Resolver, SourceState, read_lock, write_lock
 from modelmill.lock.download import Note
-from modelmill.pinning import Pinner, tool
 from modelmill.plan import Plan, plan
 from modelmill.plan.keys import Identify, Identity
 from modelmill.registry import Offer, Registry, load
 from modelmill.store import Store
+from modelmill.toolchains.pinning import Pinner, tool
 from modelmill.types import Maker
 from modelmill_artifacts import licence, policy
 from modelmill_artifacts.errors import ArtifactError
@@ -70,9 +70,9 @@ def prepare(
     With `locked`, a lock that does not stand for the sources and the toolchains is refused. With `offline`,
     sources and toolchains are what lock and store have of them.
     """
-    build, recipes = _with_recipes(read(file))
-    store.share()
     registry = load()
+    build, recipes = _with_recipes(read(file, registry))
+    store.share()
     for line in registry.deprecations:
         store.warn(line)
     check_names(build, registry)
@@ -145,7 +145,7 @@ def select(build: Build, names: tuple[str, ...], *, everything: bool) -> tuple[T
 
 def identifier(store: Store, pinner: Pinner) -> Identify:
     """Tells what makes a step's bytes beside its job; see `keys.Identity`."""
-    engine = {"version": importlib.metadata.version("modelmill"), "digest": toolchain.engine_digest(store.index)}
+    engine = {"version": importlib.metadata.version("modelmill"), "digest": digests.engine_digest(store.index)}
 
     def identify(offer: Offer[Maker[Any]], more: Mapping[str, str]) -> Identity:
         record, plugin = offer.record, offer.plugin
@@ -161,7 +161,7 @@ def identifier(store: Store, pinner: Pinner) -> Identify:
                 "distribution": plugin.distribution,
                 "module": plugin.module,
                 "version": plugin.version,
-                "digest": toolchain.package_digest(plugin.module, store.index),
+                "digest": digests.package_digest(plugin.module, store.index),
             },
             "engine": engine,
             "tools": tools,
@@ -169,7 +169,7 @@ def identifier(store: Store, pinner: Pinner) -> Identify:
         if record.toolchain is not None:
             identity["toolchain"] = record.toolchain.name
         if any(item["native"] for item in tools):
-            identity["platform"] = toolchain.platform_facts()
+            identity["platform"] = digests.platform_facts()
         return identity
 
     return identify

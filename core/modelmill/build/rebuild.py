@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from modelmill import environments
-from modelmill.compare import tensors
+from modelmill.build.make import Made, make
+from modelmill.build.prepare import LOCK, Prepared, prepare
 from modelmill.errors import ConfigError, ConvertError, ModelmillError
 from modelmill.execute import Event, Settings
+from modelmill.inspection.compare import tensors
 from modelmill.lock import read_lock
-from modelmill.make import Made, make
-from modelmill.prepare import LOCK, Prepared, prepare
 from modelmill.registry import Offer
 from modelmill.store import Store
+from modelmill.toolchains import environments
 from modelmill.types import Format
 from modelmill_artifacts import manifest
 from modelmill_artifacts.hashing import sha256_file

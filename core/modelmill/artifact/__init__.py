@@ -1,0 +1,1 @@
+"""A finished step → an artifact in dist/, with all that is said of it."""

@@ -1,0 +1,1 @@
+"""Artifacts to where they are wanted, by the packagers and remotes that plugins offer."""

@@ -1,0 +1,1 @@
+"""What models hold, told by the formats that own them."""

@@ -1,0 +1,1 @@
+"""Tool environments: what their tools resolve to, pinned, and made."""
