@@ -27,6 +27,11 @@ class Done:
         assert self.out, self.err
         return json.loads(self.out)
 
+    @property
+    def begun(self) -> list[str]:
+        """The titles of the steps that a build began, in that order."""
+        return [line.strip().removesuffix(" …") for line in self.err.splitlines() if line.endswith(" …")]
+
 
 @dataclass(frozen=True)
 class Mill:
@@ -34,6 +39,11 @@ class Mill:
 
     python: Path
     folder: Path
+
+    @property
+    def site(self) -> Path:
+        """The interpreter's site-packages."""
+        return next(self.python.parent.parent.glob("lib/python*/site-packages"))
 
     def write(self, text: str, name: str = "build.toml") -> Path:
         path = self.folder / name
@@ -65,6 +75,21 @@ class Mill:
         return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
+def lay_out(python: Path, folder: Path, text: str = "to be or not to be\n") -> Mill:
+    """A build folder with a tiny source of the format `letters`."""
+    mill = Mill(python=python, folder=folder)
+    mill.write(text, "words/words.txt")
+    return mill
+
+
+def lay_out_alone(folder: Path, plugin: str | None = None, text: str = "to be or not to be\n") -> Mill:
+    """The same with an interpreter of its own, which has this text as its plugin `letters`."""
+    site = make_interpreter(folder / "interpreter")
+    if plugin is not None:
+        install(site, "letters", "1.0", {"letters": plugin})
+    return lay_out(folder / "interpreter" / "bin" / "python", folder, text)
+
+
 @pytest.fixture(scope="session")
 def letters_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An interpreter with the plugin `letters`, shared by all tests that do not install more."""
@@ -76,9 +101,7 @@ def letters_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def mill(letters_python: Path, tmp_path: Path) -> Mill:
     """A build folder with a tiny source of the format `letters`."""
-    (tmp_path / "words").mkdir()
-    (tmp_path / "words" / "words.txt").write_text("to be or not to be\n")
-    return Mill(python=letters_python, folder=tmp_path)
+    return lay_out(letters_python, tmp_path)
 
 
 BUILD = """
@@ -108,6 +131,34 @@ scheme = "tiny"
 [sign]
 mode = "none"
 """
+
+
+def with_options(options: str) -> str:
+    """BUILD with options for all targets."""
+    return BUILD.replace('format = "loud"', f'format = "loud"\noptions = {{ {options} }}')
+
+
+TINY = """
+[project]
+name = "tiny"
+version = "1.0"
+license = "MIT"
+
+[source.base]
+uri = "model"
+
+[defaults]
+source = "base"
+hardware = "bench"
+format = "gguf"
+
+[target.half]
+scheme = "F16"
+
+[sign]
+mode = "none"
+"""
+"""A GGUF file of the checkpoint that lies in `model`."""
 
 
 def told(done: Done) -> str:
@@ -147,10 +198,7 @@ def assert_only_whole(dist: Path, undisturbed: dict[str, bytes]) -> None:
 @pytest.fixture(scope="session")
 def undisturbed(letters_python: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """What the build gives where nothing goes wrong."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    (folder / "words").mkdir()
-    (folder / "words" / "words.txt").write_text("to be or not to be\n")
-    mill = Mill(python=letters_python, folder=folder)
+    mill = lay_out(letters_python, tmp_path_factory.mktemp("undisturbed"))
     mill.write(BUILD)
     assert mill.run("build").code == 0
     return mill.files()

@@ -4,7 +4,7 @@ import json
 import time
 from pathlib import Path
 
-from .conftest import BUILD, Mill
+from .conftest import BUILD, Mill, lay_out
 
 
 def test_targets_share_the_steps_that_are_equal(mill: Mill) -> None:
@@ -50,10 +50,8 @@ def test_the_shortcut_for_nothing_to_do_notices_every_change(mill: Mill) -> None
 def test_two_builds_elsewhere_give_the_same_bytes(mill: Mill, tmp_path: Path) -> None:
     mill.write(BUILD)
     mill.run("build", "--jobs", "1")
-    other = Mill(python=mill.python, folder=tmp_path / "elsewhere")
+    other = lay_out(mill.python, tmp_path / "elsewhere")
     other.write(BUILD)
-    (other.folder / "words").mkdir()
-    (other.folder / "words" / "words.txt").write_text("to be or not to be\n")
     other.run("build", "--jobs", "4", environment={"TZ": "Asia/Tokyo", "LC_ALL": "C", "HOME": str(tmp_path)})
     assert mill.files() == other.files()
 

@@ -11,28 +11,10 @@ from modelmill.checkpoint import read_header
 from modelmill.testing import make_checkpoint
 from modelmill.testing.checkpoints import safetensors
 
-from .conftest import Mill, assert_nothing_half_made, told
+from .conftest import TINY, Mill, assert_nothing_half_made, told
 
 pytestmark = pytest.mark.fault
 
-BUILD = """
-[project]
-name = "tiny"
-version = "1.0"
-license = "MIT"
-
-[source.base]
-uri = "model"
-
-[target.half]
-source = "base"
-hardware = "bench"
-format = "gguf"
-scheme = "F16"
-
-[sign]
-mode = "none"
-"""
 FIRST = "model-00001-of-00002.safetensors"
 SECOND = "model-00002-of-00002.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -124,7 +106,7 @@ DAMAGE: dict[Callable[[Path], None], tuple[str, ...]] = {
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_checkpoint_is_refused_by_name(mill: Mill, damage: Callable[[Path], None]) -> None:
     model = make_checkpoint(mill.folder / "model", "llama", shards=2)
-    mill.write(BUILD)
+    mill.write(TINY)
     damage(model)
     done = mill.run("build")
     assert done.code == 2, done.err
@@ -137,7 +119,7 @@ def test_a_damaged_checkpoint_is_refused_by_name(mill: Mill, damage: Callable[[P
 
 def test_damage_after_a_build_leaves_its_artifact_and_repair_gives_it_again(mill: Mill) -> None:
     model = make_checkpoint(mill.folder / "model", "llama", shards=2)
-    mill.write(BUILD)
+    mill.write(TINY)
     assert mill.run("build").code == 0
     undisturbed = mill.files()
     whole = (model / SECOND).read_bytes()

@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import pytest
-from interpreters import install, make_interpreter
 
-from .conftest import BUILD, PLUGIN, Mill, assert_nothing_half_made, told
+from .conftest import BUILD, PLUGIN, Mill, assert_nothing_half_made, lay_out_alone, told
 from .test_faults import faulty
 
 YEAR = 365 * 24 * 3600
@@ -40,24 +39,20 @@ WATCHED = PLUGIN.read_text().replace(
 )
 
 
-def of_a_clock(folder: Path, jump: int) -> tuple[Mill, Path]:
-    """A build folder, with an interpreter whose clock jumps while a step runs; also its site-packages."""
-    site = make_interpreter(folder / "interpreter")
-    install(site, "letters", "1.0", {"letters": WATCHED})
-    (site / "jumping.py").write_text(JUMPING)
-    (site / "jumping.pth").write_text("import jumping\n")
-    (site / "jump.txt").write_text(str(jump))
-    (folder / "words").mkdir()
-    (folder / "words" / "words.txt").write_text("to be or not to be\n")
-    mill = Mill(python=folder / "interpreter" / "bin" / "python", folder=folder)
+def of_a_clock(folder: Path, jump: int) -> Mill:
+    """A build folder, with an interpreter whose clock jumps while a step runs."""
+    mill = lay_out_alone(folder, WATCHED)
+    (mill.site / "jumping.py").write_text(JUMPING)
+    (mill.site / "jumping.pth").write_text("import jumping\n")
+    (mill.site / "jump.txt").write_text(str(jump))
     mill.write(BUILD)
-    return mill, site
+    return mill
 
 
 @pytest.fixture(scope="module")
 def in_time(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """What the build gives where the clock goes on as it should."""
-    mill, _ = of_a_clock(tmp_path_factory.mktemp("in-time"), 0)
+    mill = of_a_clock(tmp_path_factory.mktemp("in-time"), 0)
     assert mill.run("build").code == 0
     return mill.files()
 
@@ -65,12 +60,12 @@ def in_time(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 @pytest.mark.fault
 @pytest.mark.parametrize("jump", [YEAR, -YEAR])
 def test_a_clock_that_jumps_by_a_year_during_a_build(tmp_path: Path, in_time: dict[str, bytes], jump: int) -> None:
-    mill, site = of_a_clock(tmp_path, jump)
+    mill = of_a_clock(tmp_path, jump)
     done = mill.run("build", "--timeout", "600")
     assert (done.code, mill.files()) == (0, in_time), done.err
-    assert {"engine", "step"} <= set((site / "noticed.txt").read_text().split())
+    assert {"engine", "step"} <= set((mill.site / "noticed.txt").read_text().split())
     (mill.folder / "words" / "words.txt").write_text("to do\n")
-    (site / "now").unlink()
+    (mill.site / "now").unlink()
     assert mill.run("build").code == 0
     assert mill.run("cache", "prune", "--keep-last", "1").code == 0
     assert {step["state"] for step in mill.run("plan", "--json").json()["steps"]} <= {"cached", "not needed"}
@@ -80,7 +75,7 @@ def test_a_clock_that_jumps_by_a_year_during_a_build(tmp_path: Path, in_time: di
 @pytest.mark.fault
 @pytest.mark.parametrize("jump", [YEAR, -YEAR])
 def test_a_step_has_its_time_whatever_the_clock_does(tmp_path: Path, jump: int) -> None:
-    mill, _ = of_a_clock(tmp_path, jump)
+    mill = of_a_clock(tmp_path, jump)
     mill.write(faulty("hang"))
     done = mill.run("build", "plain", "--timeout", "2.5")
     assert "ran longer than 2.5 s and was stopped" in told(done)

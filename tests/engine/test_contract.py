@@ -6,14 +6,14 @@ import importlib.metadata
 from pathlib import Path
 
 import pytest
-from interpreters import install, make_interpreter
+from interpreters import install
 from public_face import names
 
 import modelmill
 from modelmill import contract
 from modelmill.contract import DEPRECATED, Deprecation
 
-from .conftest import BUILD, PLUGIN, Mill
+from .conftest import BUILD, PLUGIN, Mill, lay_out_alone
 
 ROOT = Path(__file__).parent.parent.parent
 GOOD = PLUGIN.read_text()
@@ -28,16 +28,9 @@ contract.DEPRECATED = {
 
 @pytest.fixture
 def make_mill(tmp_path: Path) -> Mill:
-    (tmp_path / "words").mkdir()
-    (tmp_path / "words" / "words.txt").write_text("to be\n")
-    make_interpreter(tmp_path / "interpreter")
-    mill = Mill(python=tmp_path / "interpreter" / "bin" / "python", folder=tmp_path)
+    mill = lay_out_alone(tmp_path, text="to be\n")
     mill.write(BUILD)
     return mill
-
-
-def site(mill: Mill) -> Path:
-    return next(mill.python.parent.parent.glob("lib/python*/site-packages"))
 
 
 NEWER = {
@@ -48,7 +41,7 @@ NEWER = {
 
 @pytest.mark.parametrize("case", NEWER)
 def test_a_plugin_of_another_version_is_refused_in_one_sentence(make_mill: Mill, case: str) -> None:
-    install(site(make_mill), "letters", "9", {"letters": NEWER[case]})
+    install(make_mill.site, "letters", "9", {"letters": NEWER[case]})
     listed = make_mill.run("plugins")
     assert listed.code == 1
     (line,) = listed.err.splitlines()
@@ -60,13 +53,13 @@ def test_a_plugin_of_another_version_is_refused_in_one_sentence(make_mill: Mill,
 
 
 def test_a_version_that_is_none_is_told(make_mill: Mill) -> None:
-    install(site(make_mill), "letters", "9", {"letters": f"MODELMILL_API = '1'\n{GOOD}"})
+    install(make_mill.site, "letters", "9", {"letters": f"MODELMILL_API = '1'\n{GOOD}"})
     assert "declares MODELMILL_API = '1'; it is a whole number, such as 1" in make_mill.run("plugins").err
 
 
 def test_a_plugin_of_this_version_and_one_that_declares_none_are_used(make_mill: Mill) -> None:
-    install(site(make_mill), "letters", "9", {"letters": f"MODELMILL_API = 1\n{GOOD}"})
-    install(site(make_mill), "silent", "9", {"silent": "import modelmill\n"})
+    install(make_mill.site, "letters", "9", {"letters": f"MODELMILL_API = 1\n{GOOD}"})
+    install(make_mill.site, "silent", "9", {"silent": "import modelmill\n"})
     listed = make_mill.run("plugins", "--json")
     assert listed.code == 0
     found = {item["name"]: item["api"] for item in listed.json()["plugins"]}
@@ -74,9 +67,9 @@ def test_a_plugin_of_this_version_and_one_that_declares_none_are_used(make_mill:
 
 
 def test_what_will_go_is_warned_of_once_with_the_plugins_name(make_mill: Mill) -> None:
-    install(site(make_mill), "letters", "9", {"letters": GOOD})
-    (site(make_mill) / "soon.py").write_text(SOON)
-    (site(make_mill) / "soon.pth").write_text("import soon\n")  # before any plugin is loaded
+    install(make_mill.site, "letters", "9", {"letters": GOOD})
+    (make_mill.site / "soon.py").write_text(SOON)
+    (make_mill.site / "soon.pth").write_text("import soon\n")  # before any plugin is loaded
     done = make_mill.run("build", "plain")
     assert done.code == 0
     warned = [line for line in done.err.splitlines() if "letters 9" in line]

@@ -9,7 +9,7 @@ from pathlib import Path
 import disks
 import pytest
 
-from .conftest import BUILD, Mill, assert_nothing_half_made, assert_only_whole, sentences, told
+from .conftest import BUILD, Mill, assert_nothing_half_made, assert_only_whole, sentences, told, with_options
 from .test_faults import faulty
 
 pytestmark = pytest.mark.fault
@@ -47,7 +47,7 @@ def test_a_step_that_fills_the_disk_of_the_store(mill: Mill, small_disk: Path, u
 
 
 def test_a_step_is_not_begun_where_its_estimate_does_not_fit_the_disk(mill: Mill, small_disk: Path) -> None:
-    mill.write(BUILD.replace('format = "loud"', 'format = "loud"\noptions = { megabytes = 24 }'))
+    mill.write(with_options("megabytes = 24"))
     done = mill.run("build", "plain", "--store", str(small_disk / "store"))
     assert done.code == 1
     assert "shout upper writes about 24 MiB, and" in told(done)
@@ -98,7 +98,7 @@ def test_a_full_disk_leaves_the_artifacts_that_were_there(mill: Mill, small_disk
     assert mill.run("build", "--output", dist).code == 0
     before = mill.files("disk/dist")
     ballast = fill(small_disk, 4)
-    mill.write(BUILD.replace('format = "loud"', 'format = "loud"\noptions = { repeat = 2 }'))
+    mill.write(with_options("repeat = 2"))
     done = mill.run("build", "plain", "--output", dist)
     assert (done.code, os.strerror(errno.ENOSPC) in told(done)) == (1, True)
     ballast.unlink()
@@ -126,7 +126,7 @@ def test_a_read_only_mount_is_named(mill: Mill, undisturbed: dict[str, bytes], w
 def test_a_store_that_became_read_only(mill: Mill, undisturbed: dict[str, bytes]) -> None:
     mill.write(BUILD)
     assert mill.run("build").code == 0
-    mill.write(BUILD.replace('format = "loud"', 'format = "loud"\noptions = { repeat = 2 }'))
+    mill.write(with_options("repeat = 2"))
     with disks.read_only(mill.folder / "store"):
         done = mill.run("build")
     assert done.code == 1

@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import pytest
-from interpreters import install, make_interpreter
 
-from .conftest import BUILD, PLUGIN, Mill
+from .conftest import BUILD, PLUGIN, Mill, lay_out_alone
 
 SHORTEN = "scheme=outlook.scheme, quantization=outlook.scheme"
 TOLD = {"it is too long": ["not", "that"], "it is a name": ["Hamlet"]}
@@ -16,10 +15,7 @@ def make_mill(folder: Path, exceptions: object) -> Mill:
     source = PLUGIN.read_text()
     assert SHORTEN in source
     source = source.replace(SHORTEN, f"{SHORTEN}, details={{'exceptions': {exceptions!r}}}")
-    install(make_interpreter(folder / "interpreter"), "letters", "1.0", {"letters": source})
-    (folder / "words").mkdir()
-    (folder / "words" / "words.txt").write_text("to be or not to be\n")
-    mill = Mill(python=folder / "interpreter" / "bin" / "python", folder=folder)
+    mill = lay_out_alone(folder, source)
     mill.write(BUILD)
     return mill
 

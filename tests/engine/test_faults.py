@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import BUILD, Done, Mill, told
+from .conftest import BUILD, Done, Mill, told, with_options
 
 FAULTS = {
     "raise": (1, "shout upper (letters 1.0) failed: ZeroDivisionError: division by zero; log: "),
@@ -22,7 +22,7 @@ FAULTS = {
 
 
 def faulty(fault: str) -> str:
-    return BUILD.replace('format = "loud"', f'format = "loud"\noptions = {{ fault = "{fault}" }}')
+    return with_options(f'fault = "{fault}"')
 
 
 def store_is_clean(mill: Mill) -> bool:
@@ -168,13 +168,12 @@ def test_two_builds_at_once_run_each_step_once(mill: Mill) -> None:
         )
         for _ in range(2)
     ]
-    lines: list[str] = []
+    begun: list[str] = []
     for process in both:
         _, err = process.communicate(timeout=120)
         assert process.returncode == 0, err
-        lines += err.splitlines()
-    begun = sorted(line.strip(" …") for line in lines if line.endswith(" …"))
-    assert begun == ["shorten short", "shorten tiny", "shout upper"]
+        begun += Done(process.returncode, "", err).begun
+    assert sorted(begun) == ["shorten short", "shorten tiny", "shout upper"]
     assert mill.files()["words/1.0/plain/loud.txt"] == b"TO BE OR NOT TO BE\n"
     assert store_is_clean(mill)
 

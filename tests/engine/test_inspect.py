@@ -11,7 +11,7 @@ from modelmill.registry import Registry, load
 from modelmill.testing import make_checkpoint
 from modelmill.testing.steps import convert
 
-from .conftest import BUILD, Mill
+from .conftest import BUILD, TINY, Mill
 
 
 @pytest.fixture(scope="module")
@@ -68,24 +68,6 @@ def test_an_mlx_folder(tmp_path: Path, registry: Registry) -> None:
     assert found.memory is not None
 
 
-ARTIFACT = """
-[project]
-name = "tiny"
-version = "1.0"
-license = "MIT"
-
-[source.base]
-uri = "model"
-
-[target.half]
-source = "base"
-hardware = "bench"
-format = "gguf"
-scheme = "F16"
-
-[sign]
-mode = "none"
-"""
 HALF = {"F16": (117952, 235904), "F32": (320, 1280)}
 KNOWN: dict[str, tuple[tuple[str, str] | None, str, int, dict[str, tuple[int, int]], str | None]] = {
     # what: (the step that makes it, architecture, parameters, weights and bytes by type, licence)
@@ -118,7 +100,7 @@ def test_every_field_of_a_model_in_each_of_its_forms(what: str, registry: Regist
     path = make_checkpoint(mill.folder / "model", "llama")
     (path / "README.md").write_text("---\nlicense: apache-2.0\n---\n")
     if form == "artifact":
-        mill.write(ARTIFACT)
+        mill.write(TINY)
         assert mill.run("build").code == 0
         path = mill.folder / "dist/tiny/1.0/half"
     elif step:

@@ -9,7 +9,7 @@ from interpreters import install, make_interpreter
 from modelmill import Job
 from modelmill.plan import keys
 
-from .conftest import BUILD, PLUGIN, Mill
+from .conftest import BUILD, PLUGIN, Mill, lay_out, lay_out_alone
 
 
 def test_every_field_of_a_job_is_in_the_key_or_left_out_with_a_reason() -> None:
@@ -43,20 +43,15 @@ def test_a_change_makes_other_keys_where_it_can_make_other_bytes(
     change: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     edits, expected = CHANGES[change]
-    folder = tmp_path_factory.mktemp("mill")
-    site = make_interpreter(folder / "interpreter")
-    install(site, "letters", "1.0", {"letters": PLUGIN.read_text()})
-    mill = Mill(python=folder / "interpreter" / "bin" / "python", folder=folder)
-    (folder / "words").mkdir()
-    (folder / "words" / "words.txt").write_text("to be\n")
+    mill = lay_out_alone(tmp_path_factory.mktemp("mill"), PLUGIN.read_text(), "to be\n")
     mill.write(BUILD)
     before = step_keys(mill)
     if "words" in edits:
-        (folder / "words" / "words.txt").write_text(edits["words"])
+        mill.write(edits["words"], "words/words.txt")
     if "build" in edits:
         mill.write(edits["build"])
     if "plugin" in edits:
-        (site / "letters_plugin.py").write_text(edits["plugin"])
+        (mill.site / "letters_plugin.py").write_text(edits["plugin"])
     after = step_keys(mill)
     assert {name for name in before if before[name] != after[name]} == expected
 
@@ -66,9 +61,7 @@ def test_an_unrelated_distribution_changes_no_byte_of_an_artifact(tmp_path: Path
     install(site, "letters", "1.0", {"letters": PLUGIN.read_text()})
     found = []
     for folder in (tmp_path / "before", tmp_path / "after"):
-        (folder / "words").mkdir(parents=True)
-        (folder / "words" / "words.txt").write_text("to be\n")
-        mill = Mill(python=tmp_path / "interpreter" / "bin" / "python", folder=folder)
+        mill = lay_out(tmp_path / "interpreter" / "bin" / "python", folder, "to be\n")
         mill.write(BUILD.replace('mode = "none"', 'key = "development:"'))
         assert mill.run("build", environment={"XDG_DATA_HOME": str(tmp_path / "data")}).code == 0
         found.append(mill.files())
@@ -81,9 +74,7 @@ def test_keys_are_whole_digests_and_do_not_depend_on_the_place(
     mill: Mill, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     mill.write(BUILD)
-    other = Mill(python=mill.python, folder=tmp_path_factory.mktemp("other"))
+    other = lay_out(mill.python, tmp_path_factory.mktemp("other"))
     other.write(BUILD)
-    (other.folder / "words").mkdir()
-    (other.folder / "words" / "words.txt").write_text("to be or not to be\n")
     assert step_keys(mill) == step_keys(other)
     assert all(len(key) == 64 for key in step_keys(mill).values())

@@ -11,13 +11,13 @@ from collections.abc import Callable
 
 import pytest
 
-from .conftest import BUILD, Mill
+from .conftest import Mill, with_options
 from .test_faults import running_steps, store_is_clean
 
 KILLS = int(os.environ.get("MODELMILL_TEST_KILLS", "30"))
 """How many; the long run is MODELMILL_TEST_KILLS=200."""
 
-SLOW = BUILD.replace('format = "loud"', 'format = "loud"\noptions = { megabytes = 24 }')
+SLOW = with_options("megabytes = 24")
 TEXTS = ("to be or not to be\n", "to do or not to do\n", "to see or not to see\n")
 """What the source holds in turn, so that every build has work to do in a store that never goes."""
 

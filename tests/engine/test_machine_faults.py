@@ -83,6 +83,22 @@ def small_memory() -> Iterator[Path]:
         group.rmdir()
 
 
+def run_within(group: Path, mill: Mill, *arguments: str) -> Done:
+    """Run a command in a control group."""
+    join = f'echo $$ > "{group}/cgroup.procs" && exec "$@"'
+    done = subprocess.run(
+        ["sh", "-c", join, "sh", *mill.command(*arguments)],
+        cwd=mill.folder,
+        env=mill.environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
 def own_memory_group() -> tuple[int, Path]:
     try:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
@@ -101,20 +117,9 @@ def own_memory_group() -> tuple[int, Path]:
 @pytest.mark.fault
 def test_a_step_that_the_kernel_kills_for_memory(mill: Mill, small_memory: Path, undisturbed: dict[str, bytes]) -> None:
     mill.write(faulty("devour"))
-    join = f'echo $$ > "{small_memory}/cgroup.procs" && exec "$@"'
-    done = subprocess.run(
-        ["sh", "-c", join, "sh", *mill.command("build")],
-        cwd=mill.folder,
-        env=mill.environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 1, done.stderr
-    assert "Traceback" not in done.stderr
-    sentence = told(Done(done.returncode, done.stdout, done.stderr))
-    assert "shout upper (letters 1.0) was killed (SIGKILL): out of memory, most likely" in sentence
+    done = run_within(small_memory, mill, "build")
+    assert done.code == 1, done.err
+    assert "shout upper (letters 1.0) was killed (SIGKILL): out of memory, most likely" in told(done)
     assert not (mill.folder / "dist").exists()
     assert_nothing_half_made(mill)
     mill.write(BUILD)

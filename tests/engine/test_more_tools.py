@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from interpreters import install, make_interpreter
+from interpreters import install
 
-from .conftest import BUILD, PLUGIN, Mill
+from .conftest import BUILD, PLUGIN, Mill, lay_out_alone
 
 TYPED = 'more_tools=lambda outlook, facts: {"typewriter": "letters[ink]"} if outlook.scheme == "tiny" else {},'
 HEAD = 'name="shorten",'
@@ -26,7 +26,7 @@ class Desk:
         """Build; the titles of the steps that ran."""
         done = self.mill.run("build")
         assert done.code == 0, done.err
-        return [line.strip().removesuffix(" …") for line in done.err.splitlines() if line.endswith("…")]
+        return done.begun
 
     def tools(self, target: str) -> dict[str, str]:
         """What the last step's description names, each with its version."""
@@ -38,12 +38,9 @@ class Desk:
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
-    site = make_interpreter(tmp_path / "interpreter")
-    install(site, "letters", "1.0", {"letters": PLUGIN.read_text().replace(HEAD, f"{HEAD}\n        {TYPED}")})
-    mill = Mill(python=tmp_path / "interpreter" / "bin" / "python", folder=tmp_path)
-    mill.write("to be or not to be\n", "words/words.txt")
+    mill = lay_out_alone(tmp_path, PLUGIN.read_text().replace(HEAD, f"{HEAD}\n        {TYPED}"))
     mill.write(BUILD)
-    return Desk(mill, site)
+    return Desk(mill, mill.site)
 
 
 def test_a_step_is_made_anew_by_its_own_tool_and_no_other_step_is(desk: Desk) -> None:

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from interpreters import install, make_interpreter
+from interpreters import install
 
-from .conftest import BUILD, PLUGIN, Mill
+from .conftest import BUILD, PLUGIN, Mill, lay_out_alone
 
 GOOD = PLUGIN.read_text()
 BROKEN = {
@@ -29,13 +29,9 @@ BROKEN = {
 @pytest.fixture
 def make_mill(tmp_path: Path) -> object:
     def make(**distributions: dict[str, str]) -> Mill:
-        folder = tmp_path / "interpreter"
-        site = make_interpreter(folder)
+        mill = lay_out_alone(tmp_path, text="to be\n")
         for name, plugins in distributions.items():
-            install(site, name, "9", plugins)
-        (tmp_path / "words").mkdir()
-        (tmp_path / "words" / "words.txt").write_text("to be\n")
-        mill = Mill(python=folder / "bin" / "python", folder=tmp_path)
+            install(mill.site, name, "9", plugins)
         mill.write(BUILD)
         return mill
 

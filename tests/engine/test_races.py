@@ -12,7 +12,7 @@ import pytest
 from modelmill.store import Store
 from modelmill.store.filesystem import left_behind, write_atomic
 
-from .conftest import BUILD, Mill, assert_nothing_half_made, told
+from .conftest import BUILD, Mill, assert_nothing_half_made, told, with_options
 from .test_faults import wait_for_a_step
 
 PLACE = """
@@ -118,7 +118,7 @@ def test_a_damaged_blob_that_was_made_again_meanwhile_is_not_removed(tmp_path: P
 
 @pytest.mark.fault
 def test_the_store_is_looked_at_checked_and_pruned_beside_builds(mill: Mill) -> None:
-    mill.write(BUILD.replace('format = "loud"', 'format = "loud"\noptions = { fault = "sleep" }'))
+    mill.write(with_options('fault = "sleep"'))
     (mill.folder / "words" / "words.txt").write_text("text 0\n")
     loop = 'for number in 1 2; do "$@" || exit; echo "text $number" > words/words.txt; done'
     builds = subprocess.Popen(

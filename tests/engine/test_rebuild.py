@@ -9,23 +9,7 @@ from modelmill.build.rebuild import compare
 from modelmill.registry import load
 from modelmill.testing import make_checkpoint
 
-from .conftest import BUILD, Mill
-
-GGUF = """
-[project]
-name = "tiny"
-version = "1.0"
-license = "MIT"
-[source.base]
-uri = "model"
-[target.plain]
-source = "base"
-hardware = "x86-64-v3"
-format = "gguf"
-scheme = "F16"
-[sign]
-mode = "none"
-"""
+from .conftest import BUILD, TINY, Mill
 
 
 def test_what_was_built_is_made_again_exactly(mill: Mill) -> None:
@@ -73,13 +57,13 @@ def test_tensors_decide_between_equal_and_different(mill: Mill, tmp_path: Path) 
     from gguf import GGUFReader
 
     make_checkpoint(mill.folder / "model", "llama")
-    mill.write(GGUF)
+    mill.write(TINY)
     done = mill.run("build")
     assert done.code == 0, done.err
-    artifact, copy = mill.folder / "dist/tiny/1.0/plain", tmp_path / "copy"
+    artifact, copy = mill.folder / "dist/tiny/1.0/half", tmp_path / "copy"
     shutil.copytree(artifact, copy)
     offer = load().formats["gguf"]
-    assert compare("plain", offer, artifact, copy).verdict == "exact"
+    assert compare("half", offer, artifact, copy).verdict == "exact"
     (file,) = copy.glob("*.gguf")
     first = GGUFReader(file).tensors[0]
     start = int(first.data_offset)
@@ -88,11 +72,11 @@ def test_tensors_decide_between_equal_and_different(mill: Mill, tmp_path: Path) 
     letter = data.find(key) + len(key) + 4 + 8  # behind the value's kind and length
     data[letter] ^= 0x20
     file.write_bytes(data)
-    found = compare("plain", offer, artifact, copy)
+    found = compare("half", offer, artifact, copy)
     assert (found.verdict, found.where) == ("tensor-equal", (file.name,))
     data[start] ^= 1
     file.write_bytes(data)
-    found = compare("plain", offer, artifact, copy)
+    found = compare("half", offer, artifact, copy)
     assert found.verdict == "different"
     assert found.where[0] == file.name
     assert found.where[1].startswith(f"tensor {first.name}: ")

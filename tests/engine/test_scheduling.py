@@ -1,14 +1,13 @@
 """Steps get the memory that there is, all together: what the machine, its control groups and --memory allow."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from modelmill.hardware.cgroup import memory_limit
 
-from .conftest import BUILD, Mill
-from .test_machine_faults import small_memory
+from .conftest import BUILD, Mill, with_options
+from .test_machine_faults import run_within, small_memory
 
 __all__ = ["small_memory"]
 
@@ -39,23 +38,14 @@ def test_the_smallest_limit_of_the_groups_around_counts(
 
 
 def test_a_step_is_refused_with_what_its_control_group_has(mill: Mill, small_memory: Path) -> None:
-    mill.write(BUILD.replace('format = "loud"', 'format = "loud"\noptions = { memory = 190 }'))
-    join = f'echo $$ > "{small_memory}/cgroup.procs" && exec "$@"'
-    done = subprocess.run(
-        ["sh", "-c", join, "sh", *mill.command("build", "plain")],
-        cwd=mill.folder,
-        env=mill.environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 2, done.stderr
-    assert "needs about 190 MiB of memory at its peak, and steps may use 180 MiB here" in done.stderr
+    mill.write(with_options("memory = 190"))
+    done = run_within(small_memory, mill, "build", "plain")
+    assert done.code == 2, done.err
+    assert "needs about 190 MiB of memory at its peak, and steps may use 180 MiB here" in done.err
 
 
 def test_a_plan_warns_where_a_build_would_refuse_for_memory(mill: Mill) -> None:
-    mill.write(BUILD.replace('format = "loud"', 'format = "loud"\noptions = { memory = 9000000 }'))
+    mill.write(with_options("memory = 9000000"))
     refused = mill.run("build", "plain")
     assert (refused.code, "needs about 9,000,000 MiB of memory at its peak" in refused.err) == (2, True)
     sentence = refused.err.removeprefix("modelmill: ")

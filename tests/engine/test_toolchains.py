@@ -53,10 +53,6 @@ class Workshop(Mill):
     def wheels(self) -> Path:
         return self.folder / "wheels"
 
-    @property
-    def site(self) -> Path:
-        return next(self.python.parent.parent.glob("lib/python*/site-packages"))
-
     def environment(self, **more: str) -> dict[str, str]:
         offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(self.wheels), "PIP_CONFIG_FILE": os.devnull}
         return super().environment(**{**offline, "PIP_TARGET": "/nonexistent", **more})

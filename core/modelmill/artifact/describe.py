@@ -65,10 +65,9 @@ def _licence(planned: PlannedTarget, build: Build) -> str | None:
 
 
 def evidence(plan: Plan, planned: PlannedTarget) -> Evidence:
-    """What SBOM and provenance say beyond the manifest; all of it is in the steps' keys."""
+    """What SBOM and provenance say beyond the manifest; all but what was asked is in the steps' keys."""
     steps = [plan.steps[key] for key in plan.behind(planned.key)]
     pickle = str(planned.source.facts.details.get("pickle", ""))
-    target = {key: value for key, value in encode(planned.target).items() if key not in ("name", "default")}
     builders, packages = {}, {}
     for step in steps:
         plugin, engine = step.components["plugin"], step.components["engine"]
@@ -83,7 +82,7 @@ def evidence(plan: Plan, planned: PlannedTarget) -> Evidence:
         for tool in step.components["tools"]:
             packages[toolchain, tool["name"]] = _package(toolchain, tool)
     return Evidence(
-        target=target,
+        target=asked(planned),
         builders=tuple(builders[name] for name in sorted(builders)),
         packages=tuple(packages[name] for name in sorted(packages)),
         model_class=planned.source.facts.architecture,
@@ -103,6 +102,11 @@ def _package(toolchain: str, tool: Mapping[str, Any]) -> Package:
         wheel_sha256=tool["digest"] if toolchain else None,
         toolchain=toolchain,
     )
+
+
+def asked(planned: PlannedTarget) -> dict[str, Any]:
+    """What the build file asks for a target, in its own words."""
+    return {key: value for key, value in encode(planned.target).items() if key not in ("name", "default")}
 
 
 def requirements(planned: PlannedTarget) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from modelmill.history.memory import Memory
@@ -66,7 +67,9 @@ def reasons(before: Memory, after: Memory, listing: Listing) -> Reasons:
         if key in changed
     )
     gone = tuple(title for key, title in before.titles.items() if key not in pairs.values())
-    return Reasons(steps=steps, gone=gone, artifact=tuple(_artifact(before.artifact, after.artifact)))
+    parts = _ARTIFACT if steps or gone else (*_ARTIFACT, *_SAID)
+    artifact = (_differences(part, (), before.artifact.get(part), after.artifact.get(part)) for part in parts)
+    return Reasons(steps=steps, gone=gone, artifact=tuple(chain.from_iterable(artifact)))
 
 
 def _pairs(before: Memory, after: Memory) -> dict[str, str | None]:
@@ -176,9 +179,9 @@ def _tools(part: str, old: Any, new: Any) -> Iterator[Change]:
             yield Change(part=part, name=f"{name}'s {field}", before=one.get(field), after=other.get(field))
 
 
-def _artifact(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
-    for part in ("project", "sign", "hardware", "sources"):
-        yield from _differences(part, (), old.get(part), new.get(part))
+_ARTIFACT = ("project", "sign", "hardware", "sources")
+_SAID = ("target", "model")
+"""What follows from the steps where those differ, and is named where it alone does."""
 
 
 def _differences(part: str, path: tuple[str, ...], old: Any, new: Any, *, flat: bool = False) -> Iterator[Change]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modelmill.artifact.describe import requirements
+from modelmill.artifact.describe import asked, describe, requirements
 from modelmill.config import Build
 from modelmill.decode import DecodeError, decode, encode
 from modelmill.installed.digests import engine_files, package_files
@@ -70,18 +70,25 @@ def current(plan: Plan, planned: PlannedTarget, build: Build) -> Memory:
         key=planned.key,
         titles={step.key: step.title for step in steps},
         components={step.key: step.components for step in steps},
-        artifact=_artifact(planned, build),
+        artifact=_artifact(plan, planned, build),
     )
 
 
-def _artifact(planned: PlannedTarget, build: Build) -> dict[str, Any]:
-    """What an artifact says beyond its steps: the project, the hardware's requirements, whole sources, the key."""
+def _artifact(plan: Plan, planned: PlannedTarget, build: Build) -> dict[str, Any]:
+    """What an artifact says beyond its steps: the project, the hardware's requirements, whole sources, the key.
+
+    And what may be asked or told otherwise of the same steps: the target's words, and what plugins say of the model.
+    """
     states = {"model": planned.source, **planned.inputs}
+    told = describe(plan, planned, build, {})
+    model = {name: encode(getattr(told, name)) for name in ("architecture", "parameters", "flags", "notes")}
     return {
         "project": encode(build.project),
         "sign": encode(build.sign),
         "hardware": {"profile": planned.target.hardware, **requirements(planned)},
         "sources": {role: _source(state) for role, state in states.items()},
+        "target": {key: value for key, value in asked(planned).items() if key not in ("source", "inputs", "hardware")},
+        "model": {**model, "usage": encode(planned.format.record.usage)},
     }
 
 
