@@ -125,6 +125,25 @@ def test_each_change_is_named_alone_and_a_build_does_what_was_foretold(bench: Be
     assert {place: files for place, files in bench.artifacts().items() if place in before} == before
 
 
+def test_another_key_under_the_same_name_is_named(bench: Bench) -> None:
+    before = bench.artifacts()
+    key, other = (bench.mill.folder / name for name in ("release.pem", "other.pem"))
+    text = key.read_text()
+    key.write_text(other.read_text())
+    try:
+        foretold, (ran, written) = bench.explain(), bench.build()
+    finally:
+        key.write_text(text)
+        bench.build()
+    assert ran == []
+    assert written == set(foretold)
+    for item in foretold.values():
+        assert not item["up_to_date"]
+        (line,) = lines_of("\n".join(item["text"]), "the artifact's description")
+        assert line.startswith("key release.pem changed: ")
+    assert bench.artifacts() == before
+
+
 def assert_named(change: str, found: dict[str, Any]) -> None:
     """What is told of a target names the change, and no other."""
     _, _, steps, artifact = CHANGES[change]

@@ -11,7 +11,7 @@ from modelmill.artifact.card import CARD, card
 from modelmill.artifact.describe import describe, evidence, runtime_files
 from modelmill.artifact.index import withdraw, write_index
 from modelmill.build.prepare import Prepared
-from modelmill.build.sign import open_signer
+from modelmill.build.sign import key_digests, open_signer
 from modelmill.config import COMPOSED
 from modelmill.errors import ModelmillError, SourceError
 from modelmill.execute import Event, Settings, Work, execute, fuse, work
@@ -58,7 +58,7 @@ def make(
     The release's index is written when the build covers all targets that are built by default.
     """
     store, build = prepared.store, prepared.build
-    signer = open_signer(build, prepared.registry)
+    signer, key = open_signer(build, prepared.registry), key_digests(build, prepared.registry)
     todo = outstanding(prepared)
     if todo.steps:
         store.sweep()
@@ -73,7 +73,7 @@ def make(
             continue
         try:
             artifacts.append(placing.place(planned, result))
-            remember(store, prepared.plan, planned, build)
+            remember(store, prepared.plan, planned, build, key)
         except ModelmillError as error:
             failures[planned.target.name] = error
             if not settings.keep_going:

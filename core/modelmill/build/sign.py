@@ -6,6 +6,7 @@ from modelmill.config import Build
 from modelmill.errors import ModelmillError, PluginError
 from modelmill.registry import Offer, Registry
 from modelmill.types import SignerOffer
+from modelmill_artifacts.hashing import sha256_file
 from modelmill_artifacts.signature import Signer
 
 DEVELOPMENT = "development:"
@@ -38,6 +39,11 @@ def key_files(build: Build, registry: Registry) -> tuple[Path, ...] | None:
         return ()
     offer, rest = _offer(build.sign.key or DEVELOPMENT, registry)
     return None if offer.record.files is None else offer.record.files(rest, build.path.absolute().parent)
+
+
+def key_digests(build: Build, registry: Registry) -> dict[str, str]:
+    """The digests of those files, by name: a key may be another under the same name."""
+    return {file.name: sha256_file(file) for file in key_files(build, registry) or () if file.is_file()}
 
 
 def _offer(key: str, registry: Registry) -> tuple[Offer[SignerOffer], str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from modelmill.artifact.assemble import state
 from modelmill.build.prepare import Prepared
+from modelmill.build.sign import key_digests
 from modelmill.execute import Work
 from modelmill.history.explain import Listing, Reasons, reasons
 from modelmill.history.memory import Memory, current, listing, memories, recall
@@ -56,7 +57,7 @@ def why(prepared: Prepared, todo: Work, output: Path | None = None) -> tuple[Why
 
 def _explain(prepared: Prepared, planned: PlannedTarget, todo: Work, release: Path, listings: Listing) -> Why:
     store, plan, build = prepared.store, prepared.plan, prepared.build
-    now = current(plan, planned, build)
+    now = current(plan, planned, build, key_digests(build, prepared.registry))
     before = recall(store, now.file, now.project, now.target)
     renamed = None
     if before is None:

@@ -68,6 +68,8 @@ def reasons(before: Memory, after: Memory, listing: Listing) -> Reasons:
     )
     gone = tuple(title for key, title in before.titles.items() if key not in pairs.values())
     parts = _ARTIFACT if steps or gone else (*_ARTIFACT, *_SAID)
+    if before.artifact.get("sign") == after.artifact.get("sign"):
+        parts = (*parts, "key")  # another key under the same name
     artifact = (_differences(part, (), before.artifact.get(part), after.artifact.get(part)) for part in parts)
     return Reasons(steps=steps, gone=gone, artifact=tuple(chain.from_iterable(artifact)))
 

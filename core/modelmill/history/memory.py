@@ -60,8 +60,8 @@ class Uses:
     uses: tuple[Use, ...]
 
 
-def current(plan: Plan, planned: PlannedTarget, build: Build) -> Memory:
-    """What would be remembered of this target if it were built now."""
+def current(plan: Plan, planned: PlannedTarget, build: Build, key: Mapping[str, str]) -> Memory:
+    """What would be remembered of this target if it were built now; `key` has digests of the signing key's files."""
     steps = [plan.steps[key] for key in plan.behind(planned.key)]
     return Memory(
         file=str(build.path.absolute()),
@@ -70,11 +70,11 @@ def current(plan: Plan, planned: PlannedTarget, build: Build) -> Memory:
         key=planned.key,
         titles={step.key: step.title for step in steps},
         components={step.key: step.components for step in steps},
-        artifact=_artifact(plan, planned, build),
+        artifact=_artifact(plan, planned, build, key),
     )
 
 
-def _artifact(plan: Plan, planned: PlannedTarget, build: Build) -> dict[str, Any]:
+def _artifact(plan: Plan, planned: PlannedTarget, build: Build, key: Mapping[str, str]) -> dict[str, Any]:
     """What an artifact says beyond its steps: the project, the hardware's requirements, whole sources, the key.
 
     And what may be asked or told otherwise of the same steps: the target's words, and what plugins say of the model.
@@ -85,6 +85,7 @@ def _artifact(plan: Plan, planned: PlannedTarget, build: Build) -> dict[str, Any
     return {
         "project": encode(build.project),
         "sign": encode(build.sign),
+        "key": dict(key),
         "hardware": {"profile": planned.target.hardware, **requirements(planned)},
         "sources": {role: _source(state) for role, state in states.items()},
         "target": {key: value for key, value in asked(planned).items() if key not in ("source", "inputs", "hardware")},
@@ -110,9 +111,9 @@ def begin(store: Store, plan: Plan, build: Build) -> None:
         _use(store, plan, planned, build, whole=False)
 
 
-def remember(store: Store, plan: Plan, planned: PlannedTarget, build: Build) -> None:
+def remember(store: Store, plan: Plan, planned: PlannedTarget, build: Build, key: Mapping[str, str]) -> None:
     """Remember a target that was built whole, and the digests of the files of every package that had a part."""
-    found = current(plan, planned, build)
+    found = current(plan, planned, build, key)
     path = _path(store, "targets", found.file, found.target)
     data = json.dumps(encode(found), sort_keys=True).encode()
     if not path.is_file() or path.read_bytes() != data:
