@@ -15,7 +15,7 @@ from bitnet_parts.models import SHAPE, convert, master, other, packed
 
 from modelmill import ConvertError
 from modelmill.checkpoint import facts
-from modelmill.facts import parameters
+from modelmill.store.facts import parameters
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "bitnet"
 BUILD = """

@@ -8,11 +8,11 @@ from typing import Any
 from modelmill.artifact.usage import WEIGHTS, run_command
 from modelmill.config import COMPOSED, Build
 from modelmill.decode import encode
-from modelmill.facts import parameters
 from modelmill.lock import SourceState
 from modelmill.plan import Plan, PlannedTarget, Step
 from modelmill.plan.records import Leaf
 from modelmill.store import Result
+from modelmill.store.facts import parameters
 from modelmill.tree import OutFile
 from modelmill_artifacts import licence as licences
 from modelmill_artifacts import manifest

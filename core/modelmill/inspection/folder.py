@@ -14,10 +14,10 @@ from modelmill.artifact.usage import run_command
 from modelmill.checkpoint import read_tokenizer, summarize
 from modelmill.decode import suggestion
 from modelmill.errors import ConfigError, ConvertError
-from modelmill.facts import parameters
 from modelmill.hardware.fit import Fit, fit
 from modelmill.inspection.ternarity import Ternarity, ternarity
 from modelmill.registry import Offer, Registry
+from modelmill.store.facts import parameters
 from modelmill.types import Facts, Format, Hardware
 from modelmill_artifacts import manifest
 from modelmill_artifacts.errors import ArtifactError

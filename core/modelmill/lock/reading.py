@@ -4,7 +4,6 @@ from pathlib import Path
 
 from modelmill.config import SourceTable
 from modelmill.errors import ConfigError, ModelmillError
-from modelmill.facts import decode_facts, encode_facts
 from modelmill.installed.digests import package_digest
 from modelmill.lock.fetching import Fetcher
 from modelmill.lock.layout import lay_out
@@ -13,6 +12,7 @@ from modelmill.lock.peek import can_peek
 from modelmill.lock.records import LockedSource
 from modelmill.registry import Offer, Registry
 from modelmill.store import Store
+from modelmill.store.facts import decode_facts, encode_facts
 from modelmill.types import Facts, Format
 from modelmill_artifacts import canonical
 

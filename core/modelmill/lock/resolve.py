@@ -6,7 +6,6 @@ from pathlib import Path
 
 from modelmill.config import Build, SourceTable
 from modelmill.errors import SourceError
-from modelmill.facts import parameters
 from modelmill.lock.choose import choose
 from modelmill.lock.download import Note
 from modelmill.lock.fetching import RESOLVED, Fetcher
@@ -17,6 +16,7 @@ from modelmill.lock.reading import read_facts
 from modelmill.lock.records import Drift, LockedFile, LockedSource, digest, drift
 from modelmill.registry import Registry
 from modelmill.store import Store
+from modelmill.store.facts import parameters
 from modelmill.types import Facts, SourceFile
 
 

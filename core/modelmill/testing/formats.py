@@ -11,7 +11,7 @@ from typing import ClassVar
 import pytest
 
 from modelmill.errors import ConvertError
-from modelmill.facts import decode_facts, encode_facts
+from modelmill.store.facts import decode_facts, encode_facts
 from modelmill.testing import plugins
 from modelmill.testing.folders import damaged, snapshot
 from modelmill.testing.suite import Suite

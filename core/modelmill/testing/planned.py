@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from modelmill.decode import decode
-from modelmill.facts import decode_facts, encode_facts
+from modelmill.store.facts import decode_facts, encode_facts
 from modelmill.testing import plugins
 from modelmill.testing.weight import heavy
 from modelmill.types import Hardware, Maker, Outlook, Refusal

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from modelmill.facts import encode_facts
+from modelmill.store.facts import encode_facts
 from modelmill.testing import plugins
 from modelmill.testing.bench import Bench, Run
 from modelmill.testing.folders import copy_matching
