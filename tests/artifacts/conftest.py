@@ -60,7 +60,9 @@ def _facts(target: str) -> Manifest:
         parameters=134_515_008,
         bits_per_weight=4.9,
         licence="Apache-2.0",
-        hardware=HardwareProfile(profile=target, requires={"cpu.arch": "aarch64", "cpu.features": ["neon", "dotprod"]}),
+        hardware=HardwareProfile(
+            profile=target, requires={"os.family": "linux", "os.arch": "arm64", "cpu.features": ["asimd", "asimddp"]}
+        ),
         files=(),
         sources=_sources(),
         steps=(step, replace(step, key="b" * 64, name="gguf-quantize", scheme="Q4_K_M", tools=(gguf,))),

@@ -140,7 +140,7 @@ def describe_again(folder: Path, scratch: Path) -> None:
         parameters=1,
         bits_per_weight=4.5,
         licence="Apache-2.0",
-        hardware=HardwareProfile(profile="x86-64-v3", requires={"cpu.arch": "x86_64"}),
+        hardware=HardwareProfile(profile="x86-64-v3", requires={"os.arch": "amd64"}),
         files=(),
         sources=(),
         steps=(step,),
