@@ -1,6 +1,6 @@
 """`modelmill diff`: what two artifacts, or two releases, do not have in common."""
 
-import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import click
 from modelmill.cli import options, show
 from modelmill.errors import ConfigError
 from modelmill.inspection.compare import Difference, tensors
+from modelmill.printable import printable, short
 from modelmill.registry import load
 from modelmill_artifacts import diff, manifest, release
 
@@ -38,7 +39,8 @@ def command(before: Path, after: Path, with_tensors: bool, with_error: bool, as_
         show.document({"changes": [_change(item) for item in changes], "tensors": [_tensor(t) for t in differences]})
     else:
         for item in changes:
-            click.echo(f"{item.kind} {item.name}: {_value(item.before)} → {_value(item.after)}")
+            for line in lines(item):
+                click.echo(line)
         for tensor in differences:
             click.echo(str(tensor))
         if not changes and not differences:
@@ -46,8 +48,35 @@ def command(before: Path, after: Path, with_tensors: bool, with_error: bool, as_
     return 1 if changes or differences else 0
 
 
+def lines(item: diff.Change) -> Iterator[str]:
+    """A change as people read it: of two tables what differs in them, a line each."""
+    told = f"{item.kind} {printable(item.name)}"
+    if isinstance(item.before, Mapping) and isinstance(item.after, Mapping):
+        for name, (old, new) in _leaves(item.before, item.after, ()):
+            yield f"{told}, {printable(name)}: {_value(old)} → {_value(new)}"
+    else:
+        yield f"{told}: {_value(item.before)} → {_value(item.after)}"
+
+
+def _leaves(
+    before: Mapping[str, Any], after: Mapping[str, Any], path: tuple[str, ...]
+) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    for key in sorted({*before, *after}):
+        old, new = before.get(key), after.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from _leaves(old, new, (*path, key))
+        elif old != new:
+            yield ".".join((*path, key)), (old, new)
+
+
 def _value(value: Any) -> str:
-    return "nothing" if value is None else json.dumps(value, ensure_ascii=False, sort_keys=True)
+    if value is None:
+        return "nothing"
+    if isinstance(value, Mapping):
+        return ", ".join(
+            f"{key} {_value(item)}" for key, item in sorted(value.items()) if not isinstance(item, Mapping)
+        )
+    return short(value)
 
 
 def _change(item: diff.Change) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from itertools import chain
 from typing import Any
 
 from modelmill.history.memory import Memory
-from modelmill.printable import printable
+from modelmill.printable import printable, short
 
 Listing = Callable[[str], Mapping[str, str] | None]
 """Digest of a package → the digests of its files, where they are known."""
@@ -26,10 +26,10 @@ class Change:
     def __str__(self) -> str:
         told = printable(f"{self.part} {self.name}".strip())
         if self.before is None:
-            return f"{told} is new ({_short(self.after)})"
+            return f"{told} is new ({short(self.after)})"
         if self.after is None:
-            return f"{told} is gone (it was {_short(self.before)})"
-        return f"{told} changed: {_short(self.before)} → {_short(self.after)}"
+            return f"{told} is gone (it was {short(self.before)})"
+        return f"{told} changed: {short(self.before)} → {short(self.after)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,11 +197,3 @@ def _differences(part: str, path: tuple[str, ...], old: Any, new: Any, *, flat: 
     elif old != new:
         before, after = (None if value is _MISSING else value for value in (old, new))
         yield Change(part=part, name=".".join(path), before=before, after=after)
-
-
-def _short(value: Any) -> str:
-    """A value as a sentence can hold it; of a digest the first characters, which tell two apart for a reader."""
-    text = printable(value if isinstance(value, str) else repr(value))
-    if len(text) == 64 and all(letter in "0123456789abcdef" for letter in text):  # noqa: PLR2004 - hex of a sha256
-        return f"{text[:12]}…"
-    return text if len(text) <= 80 else f"{text[:77]}…"  # noqa: PLR2004
