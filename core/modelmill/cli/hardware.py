@@ -65,8 +65,11 @@ def show_profile(name: str, *, as_json: bool) -> None:
     above = ancestors(name, texts)
     if above:
         click.echo(f"inherits from {', '.join(above)}")
-    rows = [(key, _told(value), _meaning(key)) for key, value in sorted(fields.items()) if key != "name"]
-    click.echo(show.table(("field", "value", "meaning"), rows))
+    sources = {key: value for key, value in sorted(fields.items()) if key.startswith("evidence.")}
+    told = sorted(fields.keys() - sources.keys() - {"name"})
+    click.echo(show.table(("field", "value", "meaning"), [(key, _told(fields[key]), _meaning(key)) for key in told]))
+    for key, value in sources.items():  # whole sentences, which would leave no room beside them
+        click.echo(f"\n{key}: {value}")
 
 
 @command.command()
