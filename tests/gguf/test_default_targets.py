@@ -12,7 +12,7 @@ import pytest
 from reference import cache
 
 ROOT = Path(__file__).parents[2]
-TARGETS = {"desktop-q5": "Q5_K_M", "desktop-iq4": "IQ4_XS", "desktop-q2": "Q2_K"}
+TARGETS = {"desktop-q5": "Q5_K_M", "desktop-iq4": "IQ4_XS", "raspberry-pi-5-q2": "Q2_K"}
 
 pytestmark = pytest.mark.real
 
