@@ -16,8 +16,9 @@ class DeployOptions:
     """The `[deploy]` table of build.toml.
 
     `image` is the image's reference, best with its digest; the name that `package --as docker --load` gives where
-    it is empty. `name` is the deployment's; the project's and target's where it is empty. `api_key_secret` is the
-    name of a secret that holds the key clients must send, under `api-key`; it is referred to and never written.
+    it is empty, but for Kubernetes, which must be told. The image must hold a server (`[image] base`). `name` is the
+    deployment's; the project's and target's where it is empty. `api_key_secret` is the name of a secret that holds the
+    key clients must send, under `api-key`; it is referred to and never written.
     """
 
     image: str = ""

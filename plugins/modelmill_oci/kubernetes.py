@@ -2,13 +2,21 @@
 
 from typing import Any
 
-from modelmill import PackageJob
+from modelmill import ConvertError, PackageJob
 from modelmill_oci import plain_yaml
 from modelmill_oci.deployment import Deployment, DeployOptions, mebibytes, plan
 
 
 def package(job: PackageJob[DeployOptions]) -> None:
-    """Write kubernetes.yaml: service account, deployment, service and network policy."""
+    """Write kubernetes.yaml: service account, deployment, service and network policy.
+
+    Raises ConvertError where no image is named: a cluster pulls it, and knows nothing of a name on this machine.
+    """
+    if not job.options.image:
+        raise ConvertError(
+            "[deploy] names no image, and a cluster pulls one; set `image` to the reference, best with its digest, "
+            "under which the image that serves the target was pushed"
+        )
     found = plan(job)
     documents = (_account(found), _deployment(found), _service(found), _policy(found))
     text = "---\n".join(plain_yaml.dumps(document) for document in documents)

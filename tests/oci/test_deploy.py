@@ -115,6 +115,12 @@ def test_what_cannot_be_deployed_is_a_sentence(deploy: Deploy, change: dict[str,
         deploy("kubernetes", **change)
 
 
+def test_a_cluster_is_told_its_image_and_an_engine_on_this_machine_need_not_be(deploy: Deploy) -> None:
+    with pytest.raises(ConvertError, match=r"^\[deploy\] names no image, and a cluster pulls one; set `image`"):
+        deploy("kubernetes", image="")
+    assert ":1.0.0-laptop" in deploy("compose", image="").read_text()
+
+
 @pytest.mark.parametrize("word", ["yes", "1", "a: b", "", "null", "- x", "#", "ja", "a b", "/x", "1.0.0", "é", "x "])
 def test_yaml_gives_back_every_string(word: str) -> None:
     value = {"k": word, word or "e": [word, {"x": word, "y": [1, True, None, {}, []]}]}
