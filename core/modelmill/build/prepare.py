@@ -21,7 +21,7 @@ from modelmill.plan import Plan, plan
 from modelmill.plan.keys import Identify, Identity
 from modelmill.registry import Offer, Registry, load
 from modelmill.store import Store
-from modelmill.toolchains.pinning import Pinner, tool
+from modelmill.toolchains.pinning import ANEW, Pinner, tool
 from modelmill.types import Maker
 from modelmill_artifacts import licence, policy
 from modelmill_artifacts.errors import ArtifactError
@@ -60,6 +60,7 @@ def prepare(
     names: tuple[str, ...] = (),
     *,
     everything: bool = False,
+    keep_lock: bool = False,
     locked: bool = False,
     offline: bool = False,
     told: Callable[[str], None] = lambda line: None,  # noqa: ARG005
@@ -67,6 +68,7 @@ def prepare(
 ) -> Prepared:
     """Read, check, resolve and plan; `told` hears, in a line each, of what takes long, `note` how far fetching is.
 
+    With `keep_lock`, what was resolved is written into the lock; else nothing is, and one that differs is told of.
     With `locked`, a lock that does not stand for the sources and the toolchains is refused. With `offline`,
     sources and toolchains are what lock and store have of them.
     """
@@ -85,8 +87,14 @@ def prepare(
         _refuse_stale(lock_path, [name for name in needed if not resolver.stands_for(name)])
     states = {name: resolver.resolve(name) for name in needed}
     _check_licences(build, states)
-    _keep_lock(build, lock_path, known, states, locked=locked)
-    pinner = Pinner(lock_path, store, registry, locked=locked, offline=offline, told=told)
+    stale = sorted(name for name, state in states.items() if known.sources.get(name) != state.locked)
+    if locked:
+        _refuse_stale(lock_path, stale)
+    elif keep_lock:
+        _keep_lock(build, lock_path, known, states)
+    elif stale and lock_path.exists():
+        store.warn(f"{lock_path.name} does not stand for source {', '.join(stale)}; {ANEW}")
+    pinner = Pinner(lock_path, store, registry, keep=keep_lock, locked=locked, offline=offline, told=told)
     return Prepared(
         build=build,
         registry=registry,
@@ -175,14 +183,10 @@ def identifier(store: Store, pinner: Pinner) -> Identify:
     return identify
 
 
-def _keep_lock(build: Build, path: Path, known: Locked, states: Mapping[str, SourceState], *, locked: bool) -> None:
-    """Write what was resolved beside what the lock knows of other sources; or refuse where nothing may change."""
+def _keep_lock(build: Build, path: Path, known: Locked, states: Mapping[str, SourceState]) -> None:
+    """Write what was resolved beside what the lock knows of other sources."""
     kept = {name: source for name, source in known.sources.items() if name in build.sources}
     found = {**kept, **{name: state.locked for name, state in states.items()}}
-    if locked:
-        stale = sorted(name for name, source in found.items() if known.sources.get(name) != source)
-        _refuse_stale(path, stale)
-        return
     if found != known.sources:
         write_lock(path, replace(known, sources=found))
 

@@ -55,6 +55,7 @@ def command(
             store,
             names,
             everything=everything,
+            keep_lock=not dry_run,
             locked=locked,
             offline=offline,
             told=show.quietly if as_json else show.tell,

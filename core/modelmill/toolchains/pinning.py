@@ -13,11 +13,15 @@ from modelmill.toolchains import environments, pip
 from modelmill.types import Toolchain
 
 
+ANEW = "`modelmill lock` or `modelmill build` writes it anew"
+"""Ends the warning of a command that only looks, where the lock is another than what it found."""
+
+
 class Pinner:
     """Pins toolchains in one lock file, and has the environments of those pins in one store.
 
-    With `locked` it pins nothing anew; with `update` all; with `offline` it asks no index. `told` hears, in a line
-    each, of what takes long.
+    Without `keep` the file stays as it is; with `locked` nothing is pinned anew, with `update` all; with `offline`
+    no index is asked. `told` hears, in a line each, of what takes long.
     """
 
     def __init__(
@@ -26,6 +30,7 @@ class Pinner:
         store: Store,
         registry: Registry,
         *,
+        keep: bool = True,
         locked: bool = False,
         update: bool = False,
         offline: bool = False,
@@ -34,6 +39,7 @@ class Pinner:
         self._path = path
         self._store = store
         self._registry = registry
+        self._keeps = keep
         self._locked = locked
         self._update = update
         self._offline = offline
@@ -99,6 +105,10 @@ class Pinner:
         """Write at once what was resolved: it took a while, and a plan that fails later does not unsay it."""
         self._known[before.name] = before.pinned(this_platform(), found)
         self.changed.add(before.name)
+        if not self._keeps:
+            if self._path.exists():
+                self._store.warn(f"{self._path.name} does not stand for toolchain {before.name}; {ANEW}")
+            return
         now: Locked = read_lock(self._path)
         write_lock(self._path, replace(now, toolchains={**now.toolchains, before.name: self._known[before.name]}))
 
