@@ -1,6 +1,7 @@
 """The lock of a build file: which commands write it."""
 
 import pytest
+
 from .conftest import BUILD, Mill
 
 LOOKS = [("plan",), ("plan", "--json"), ("explain",), ("build", "-n")]
@@ -19,8 +20,8 @@ def test_commands_that_only_look_write_no_lock_and_say_where_it_does_not_stand(m
         done = mill.run(*words)
         assert (done.code, lock.read_bytes()) == (0, pinned), words
         assert done.err == (
-            "modelmill: warning: build.lock does not stand for source base; `modelmill lock` or `modelmill build` "
-            "writes it anew\n"
+            "modelmill: warning: build.lock does not stand for source base; `modelmill lock` or a build writes it "
+            "anew\n"
         )
     refused = mill.run("build", "--locked")
     assert (refused.code, lock.read_bytes()) == (2, pinned)
@@ -41,3 +42,23 @@ def test_a_lock_with_other_digests_is_not_mended_by_looking(mill: Mill, words: t
     lock.write_text(wrong)
     assert mill.run(*words).code == 0
     assert lock.read_text() == wrong
+
+
+def test_each_build_file_of_a_folder_has_a_lock_of_its_own(mill: Mill) -> None:
+    mill.write(BUILD)
+    mill.write(BUILD.replace("[source.base]", "[source.other]").replace('"base"', '"other"'), "second.toml")
+    assert mill.run("lock").code == 0
+    assert mill.run("lock", "-f", "second.toml").out.startswith("second.lock: 1 sources")
+    assert sorted(path.name for path in mill.folder.glob("*.lock")) == ["build.lock", "second.lock"]
+    assert mill.run("build", "--locked", "plain").code == 0
+    assert mill.run("build", "--locked", "plain", "-f", "second.toml").code == 0
+    assert mill.run("lock", "--check", "-f", "second.toml").out == "second.lock stands for its sources\n"
+    assert mill.run("rebuild", "--check", "plain", "-f", "second.toml").code == 0
+    (mill.folder / "words" / "words.txt").write_text("or not\n")
+    refused = mill.run("build", "--locked", "-f", "second.toml")
+    assert refused.err == (
+        "modelmill: second.lock: does not stand for source other; run `modelmill lock -f second.toml`\n"
+    )
+    assert "second.lock does not stand for source other; `modelmill lock -f second.toml`" in (
+        mill.run("plan", "-f", "second.toml").err
+    )

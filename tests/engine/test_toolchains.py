@@ -235,7 +235,7 @@ def test_a_wheel_that_is_not_the_pinned_one_is_not_installed(locked: Workshop) -
     make_wheel(locked.wheels, "tinytool", "1.0", text="another tool")
     refused = locked.run("build", "old")
     assert refused.code == 2
-    assert "toolchain 'old': its environment cannot be made: a wheel is not what build.lock pins" in told(refused)
+    assert "toolchain 'old': its environment cannot be made: a wheel is not what the lock pins" in told(refused)
     assert told(refused).endswith("pin it with `modelmill lock --update`")
     assert locked.environments() == []
 
