@@ -13,3 +13,9 @@ class ModelmillError(Exception):
 
 class ArtifactError(ModelmillError):
     """An artifact or a release is not what it says it is."""
+
+
+class InputError(ArtifactError):
+    """What a verifier was given to check with, a key or a policy, cannot be read or is none."""
+
+    exit_code = 2

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelmill_artifacts.errors import ArtifactError
+from modelmill_artifacts.errors import ArtifactError, InputError
 
 DEVELOPMENT_NOTE = b"modelmill development key: made on first use, proves nothing about who signed\n"
 """The line above the PEM block (RFC 7468 section 2 allows one) by which a development key is known."""
@@ -34,37 +34,37 @@ class PublicKey:
 
 
 def load(data: bytes, name: str) -> PublicKey:
-    """A public key from PEM. Raises ArtifactError for anything else, and for another kind of key than P-256."""
+    """A public key from PEM. Raises InputError for anything else, and for another kind of key than P-256."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
     if b"PRIVATE KEY" in data:
-        raise ArtifactError(f"{name} is a private key; give the public key that `modelmill keys show` prints")
+        raise InputError(f"{name} is a private key; give the public key that `modelmill keys show` prints")
     try:
         key = load_pem_public_key(data)
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise ArtifactError(f"{name}: not a public key in PEM form: {error}") from error
+        raise InputError(f"{name}: not a public key in PEM form: {error}") from error
     return PublicKey(pem=encode(key, name), name=name, development=DEVELOPMENT_NOTE in data)
 
 
 def read(path: Path) -> PublicKey:
-    """The public key in a PEM file. Raises ArtifactError as `load` does, and for a file that cannot be read."""
+    """The public key in a PEM file. Raises InputError as `load` does, and for a file that cannot be read."""
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise ArtifactError(f"cannot read the public key {path}: {error.strerror}") from error
+        raise InputError(f"cannot read the public key {path}: {error.strerror}") from error
     return load(data, str(path))
 
 
 def encode(key: object, name: str) -> bytes:
-    """The one PEM form of a key object of `cryptography`. Raises ArtifactError unless it is ECDSA on P-256."""
+    """The one PEM form of a key object of `cryptography`. Raises InputError unless it is ECDSA on P-256."""
     from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     if not isinstance(key, EllipticCurvePublicKey):
-        raise ArtifactError(f"{name}: a key of kind {type(key).__name__}; signatures need ECDSA on P-256")
+        raise InputError(f"{name}: a key of kind {type(key).__name__}; signatures need ECDSA on P-256")
     if not isinstance(key.curve, SECP256R1):
-        raise ArtifactError(f"{name}: a key on the curve {key.curve.name}; signatures need P-256 (prime256v1)")
+        raise InputError(f"{name}: a key on the curve {key.curve.name}; signatures need P-256 (prime256v1)")
     return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 

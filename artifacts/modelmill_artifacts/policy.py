@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from modelmill_artifacts import keys, licence, record
-from modelmill_artifacts.errors import ArtifactError
+from modelmill_artifacts.errors import ArtifactError, InputError
 from modelmill_artifacts.keys import PublicKey
 from modelmill_artifacts.manifest import Manifest
 from modelmill_artifacts.record import Text
@@ -48,16 +48,19 @@ class PolicyFile:
 
 
 def read(path: Path) -> Policy:
-    """The policy in a TOML file. Raises ArtifactError for an unknown key, a wrong type and a key that is none."""
+    """The policy in a TOML file. Raises InputError for an unknown key, a wrong type and a key that is none."""
     import tomllib
 
     try:
         value: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise ArtifactError(f"cannot read the policy {path}: {error.strerror}") from error
+        raise InputError(f"cannot read the policy {path}: {error.strerror}") from error
     except ValueError as error:
-        raise ArtifactError(f"{path}: not TOML: {error}") from error
-    found = record.read(PolicyFile, value, str(path), defaults=True)
+        raise InputError(f"{path}: not TOML: {error}") from error
+    try:
+        found = record.read(PolicyFile, value, str(path), defaults=True)
+    except ArtifactError as error:
+        raise InputError(str(error)) from error
     return Policy(
         keys=tuple(keys.read(path.parent / item) for item in found.keys),
         development_keys=found.development_keys,
@@ -72,15 +75,15 @@ def read(path: Path) -> Policy:
 
 
 def trusted(policy: Policy) -> tuple[PublicKey, ...]:
-    """The keys whose signatures count. Raises ArtifactError where there is none."""
+    """The keys whose signatures count. Raises InputError where there is none."""
     found = tuple(key for key in policy.keys if policy.development_keys or not key.development)
     if policy.keys and not found:
-        raise ArtifactError(
+        raise InputError(
             f"{policy.keys[0].name} is a development key, which proves nothing about who signed; "
             "allow development keys to accept it all the same"
         )
     if not found:
-        raise ArtifactError("no key is trusted, so nothing can pass; give a public key or a policy with keys")
+        raise InputError("no key is trusted, so nothing can pass; give a public key or a policy with keys")
     return found
 
 

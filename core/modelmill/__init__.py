@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from modelmill.contract import API_VERSION, hookimpl
-    from modelmill.errors import ConvertError, ModelmillError, RemoteError, SignError, SourceError, TransientError
+    from modelmill.errors import (
+        ConvertError,
+        ModelmillError,
+        RemoteError,
+        RequestError,
+        SignError,
+        SourceError,
+        TransientError,
+    )
     from modelmill.output import create
     from modelmill.types import (
         Converter,
@@ -70,6 +78,7 @@ __all__ = [
     "Refusal",
     "Remote",
     "RemoteError",
+    "RequestError",
     "Resolution",
     "SignError",
     "SignerOffer",
@@ -87,7 +96,15 @@ __all__ = [
 
 _HOMES = {
     "modelmill.contract": ("API_VERSION", "hookimpl"),
-    "modelmill.errors": ("ConvertError", "ModelmillError", "RemoteError", "SignError", "SourceError", "TransientError"),
+    "modelmill.errors": (
+        "ConvertError",
+        "ModelmillError",
+        "RemoteError",
+        "RequestError",
+        "SignError",
+        "SourceError",
+        "TransientError",
+    ),
     "modelmill.output": ("create",),
 }
 """Where the public names that are not records live; records live in `modelmill.types`."""

@@ -11,6 +11,7 @@ __all__ = [
     "PluginError",
     "RecipeError",
     "RemoteError",
+    "RequestError",
     "SignError",
     "SourceError",
     "StepError",
@@ -59,6 +60,12 @@ class TransientError(SourceError):
 
 class RemoteError(ModelmillError):
     """A registry or another remote refuses, fails, or serves something other than what was published."""
+
+
+class RequestError(RemoteError):
+    """What a remote was asked for is no reference, or not among what a release has."""
+
+    exit_code = 2
 
 
 class PlanError(ModelmillError):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from modelmill import RemoteError
+from modelmill import RemoteError, RequestError
 from modelmill_artifacts.release import Entry
 from modelmill_oci import platform
 
@@ -17,22 +17,22 @@ to its CPU provider, and llama.cpp's kernels are the CPU's. No file that is made
 
 
 def by_name(entries: Sequence[Entry], target: str) -> tuple[Entry, str]:
-    """The artifact of a target. Raises RemoteError that lists what there is."""
+    """The artifact of a target. Raises RequestError that lists what there is."""
     for entry in entries:
         if entry.target == target:
             return entry, f"target {target} was asked for"
-    raise RemoteError(f"the release has no target {target!r}; there is {_listed(entries)}")
+    raise RequestError(f"the release has no target {target!r}; there is {_listed(entries)}")
 
 
 def by_profile(entries: Sequence[Entry], profile: str) -> tuple[Entry, str]:
-    """The artifact made for a hardware profile. Raises RemoteError where there is none or more than one."""
+    """The artifact made for a hardware profile. Raises RequestError where there is none or more than one."""
     found = [entry for entry in entries if entry.hardware and entry.hardware.profile == profile]
     if len(found) == 1:
         return found[0], f"{found[0].target} was made for the hardware profile {profile}"
     if found:
-        raise RemoteError(f"{len(found)} targets are for {profile!r}: {_listed(found)}; name one of them")
+        raise RequestError(f"{len(found)} targets are for {profile!r}: {_listed(found)}; name one of them")
     profiles = sorted({entry.hardware.profile for entry in entries if entry.hardware})
-    raise RemoteError(f"the release has nothing for {profile!r}; there is {', '.join(profiles) or 'none'}")
+    raise RequestError(f"the release has nothing for {profile!r}; there is {', '.join(profiles) or 'none'}")
 
 
 def by_machine(entries: Sequence[Entry], machine: Mapping[str, Any]) -> tuple[Entry, str]:

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, replace
 
-from modelmill import RemoteError
+from modelmill import RemoteError, RequestError
 
 _REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
@@ -35,7 +35,7 @@ def parse(text: str) -> Reference:
     """A reference from `[oci://]HOST/REPOSITORY[:TAG][@DIGEST]`.
 
     Grammar: OCI distribution specification 1.1, "Pulling manifests"; a first part without a dot, a colon and
-    other than `localhost` is a repository on Docker Hub, as in Docker. Raises RemoteError.
+    other than `localhost` is a repository on Docker Hub, as in Docker. Raises RequestError.
     """
     rest, _, digest = text.removeprefix("oci://").partition("@")
     first, slash, others = rest.partition("/")
@@ -47,18 +47,20 @@ def parse(text: str) -> Reference:
     if host == _DOCKER_HUB and "/" not in path:
         path = f"library/{path}"
     if not _HOST.fullmatch(host) or not _REPOSITORY.fullmatch(path):
-        raise RemoteError(f"{text!r} is no image reference; it reads HOST/REPOSITORY:TAG, the repository in lower case")
+        raise RequestError(
+            f"{text!r} is no image reference; it reads HOST/REPOSITORY:TAG, the repository in lower case"
+        )
     if tag and not _TAG.fullmatch(tag):
-        raise RemoteError(f"{text!r}: {tag!r} is no tag; letters, digits, '.', '_' and '-', 128 at most")
+        raise RequestError(f"{text!r}: {tag!r} is no tag; letters, digits, '.', '_' and '-', 128 at most")
     if digest and not _DIGEST.fullmatch(digest):
-        raise RemoteError(f"{text!r}: {digest!r} is no digest; it reads sha256: and 64 hexadecimal digits")
+        raise RequestError(f"{text!r}: {digest!r} is no digest; it reads sha256: and 64 hexadecimal digits")
     return Reference(host=host, repository=path, tag=tag or None, digest=digest or None)
 
 
 def tagged(reference: Reference, tag: str) -> Reference:
-    """The same repository under another tag, without a digest. Raises RemoteError for what is no tag."""
+    """The same repository under another tag, without a digest. Raises RequestError for what is no tag."""
     if not _TAG.fullmatch(tag):
-        raise RemoteError(f"{tag!r} is no tag of {reference.name}; letters, digits, '.', '_' and '-', 128 at most")
+        raise RequestError(f"{tag!r} is no tag of {reference.name}; letters, digits, '.', '_' and '-', 128 at most")
     return replace(reference, tag=tag, digest=None)
 
 

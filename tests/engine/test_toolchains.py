@@ -169,9 +169,12 @@ def test_other_requirements_are_a_reason_that_explain_names(built: Workshop) -> 
     refused = built.run("build", "old", "--locked")
     assert refused.code == 2
     assert "toolchain 'old' requires other packages than are pinned; run `modelmill lock`" in told(refused)
+    pinned = built.lock()
     explained = succeed(built, "explain", "old")
     assert "toolchain old's tinytool changed: 1.0 → 1.1" in explained
     assert "toolchain old's tinytool changed: 1.0 → 1.1" in succeed(built, "plan", "old", "--why")
+    assert "build.lock does not stand for toolchain old; `modelmill lock`" in built.run("plan", "old", "--json").err
+    assert built.lock() == pinned, "who only looks writes nothing"
     succeed(built, "build", "old")
     assert built.stamp("old")["version"] == "1.1"
 
@@ -232,7 +235,7 @@ def test_a_wheel_that_is_not_the_pinned_one_is_not_installed(locked: Workshop) -
     make_wheel(locked.wheels, "tinytool", "1.0", text="another tool")
     refused = locked.run("build", "old")
     assert refused.code == 2
-    assert "toolchain 'old': its environment cannot be made: a wheel is not what build.lock pins" in told(refused)
+    assert "toolchain 'old': its environment cannot be made: a wheel is not what the lock pins" in told(refused)
     assert told(refused).endswith("pin it with `modelmill lock --update`")
     assert locked.environments() == []
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from modelmill import RemoteError
+from modelmill import RemoteError, RequestError
 from modelmill.hardware.schema import load_profile
 from modelmill_artifacts.manifest import HardwareProfile
 from modelmill_artifacts.release import Entry
-from modelmill_oci.choose import by_machine, unfit
+from modelmill_oci.choose import by_machine, by_name, by_profile, unfit
 from modelmill_targets import modelmill_hardware
 
 TEXTS = {profile.name: profile.toml for profile in modelmill_hardware()}
@@ -69,3 +69,11 @@ def test_what_lies_on_a_card_is_measured_by_it(size: int, card: int | None, host
     known = {} if card is None else {"memory_mib": card}
     here = {**machine("nvidia-l4", kind="cuda", **known), "memory.total_mib": host}
     assert unfit(entry("nvidia-l4", size), here) == reason
+
+
+def test_a_target_or_a_profile_that_the_release_lacks_is_wrong_input() -> None:
+    with pytest.raises(RequestError, match="no target 'nosuch'; there is") as error:
+        by_name([entry("nvidia-l4")], "nosuch")
+    assert error.value.exit_code == 2
+    with pytest.raises(RequestError, match="has nothing for 'apple-m2'; there is nvidia-l4"):
+        by_profile([entry("nvidia-l4")], "apple-m2")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from modelmill import RemoteError
+from modelmill import RequestError
 from modelmill_oci.reference import Reference, parse, tagged
 
 DIGEST = "sha256:" + "0" * 64
@@ -32,10 +32,10 @@ def test_what_is_no_reference_is_refused(text: str) -> None:
     if text == "r.example/m:":
         assert parse(text).tag is None
         return
-    with pytest.raises(RemoteError, match="is no"):
+    with pytest.raises(RequestError, match="is no"):
         parse(text)
 
 
 def test_a_tag_that_no_registry_takes_is_refused() -> None:
-    with pytest.raises(RemoteError, match="is no tag"):
+    with pytest.raises(RequestError, match="is no tag"):
         tagged(parse("r.example/m"), "1.0.0+cpu")

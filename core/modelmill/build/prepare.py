@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from modelmill.config import Build, Target, check_names, profile_files, profile_texts, read
 from modelmill.decode import encode, suggestion
@@ -15,18 +15,19 @@ from modelmill.errors import ConfigError, ModelmillError, ToolchainError
 from modelmill.hardware.schema import load_profile
 from modelmill.installed import digests
 from modelmill.installed.distributions import closure
-from modelmill.lock import Locked, Resolver, SourceState, read_lock, write_lock
+from modelmill.lock import Locked, Resolver, SourceState, lock_command, lock_path, read_lock, write_lock
 from modelmill.lock.download import Note
 from modelmill.plan import Plan, plan
 from modelmill.plan.keys import Identify, Identity
 from modelmill.registry import Offer, Registry, load
 from modelmill.store import Store
-from modelmill.toolchains.pinning import Pinner, tool
+from modelmill.toolchains.pinning import Pinner, stale, tool
 from modelmill.types import Maker
 from modelmill_artifacts import licence, policy
 from modelmill_artifacts.errors import ArtifactError
 
-LOCK = "build.lock"
+LockUse = Literal["write", "look", "refuse"]
+"""Of a lock that does not stand for what is built: it is written anew, or left and told of, or an error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,15 +61,15 @@ def prepare(
     names: tuple[str, ...] = (),
     *,
     everything: bool = False,
-    locked: bool = False,
+    lock: LockUse = "look",
     offline: bool = False,
     told: Callable[[str], None] = lambda line: None,  # noqa: ARG005
     note: Note | None = None,
 ) -> Prepared:
     """Read, check, resolve and plan; `told` hears, in a line each, of what takes long, `note` how far fetching is.
 
-    With `locked`, a lock that does not stand for the sources and the toolchains is refused. With `offline`,
-    sources and toolchains are what lock and store have of them.
+    `lock` says what becomes of a lock that does not stand for the sources and the toolchains (see `LockUse`). With
+    `offline`, sources and toolchains are what lock and store have of them.
     """
     registry = load()
     build, recipes = _with_recipes(read(file, registry))
@@ -77,23 +78,29 @@ def prepare(
         store.warn(line)
     check_names(build, registry)
     targets = select(build, names, everything=everything)
-    lock_path = build.path.absolute().parent / LOCK
-    known = read_lock(lock_path)
+    path = lock_path(build.path)
+    known = read_lock(path)
     resolver = Resolver(build, registry, store, known.sources, offline=offline, note=note)
     needed = sorted({name for target in targets for name in (target.source, *target.inputs.values())})
-    if locked:
-        _refuse_stale(lock_path, [name for name in needed if not resolver.stands_for(name)])
+    if lock == "refuse":
+        _refuse_stale(path, [name for name in needed if not resolver.stands_for(name)])
     states = {name: resolver.resolve(name) for name in needed}
     _check_licences(build, states)
-    _keep_lock(build, lock_path, known, states, locked=locked)
-    pinner = Pinner(lock_path, store, registry, locked=locked, offline=offline, told=told)
+    differ = sorted(name for name, state in states.items() if known.sources.get(name) != state.locked)
+    if lock == "refuse":
+        _refuse_stale(path, differ)
+    elif lock == "write":
+        _keep_lock(build, path, known, states)
+    elif differ and path.exists():
+        store.warn(stale(path, f"source {', '.join(differ)}"))
+    pinner = Pinner(path, store, registry, keep=lock == "write", locked=lock == "refuse", offline=offline, told=told)
     return Prepared(
         build=build,
         registry=registry,
         store=store,
         resolver=resolver,
         states=states,
-        named=(*recipes, *profile_files(targets, lock_path.parent)),
+        named=(*recipes, *profile_files(targets, path.parent)),
         pinner=pinner,
         plan=_plan(build, targets, states, registry, identifier(store, pinner)),
     )
@@ -175,21 +182,17 @@ def identifier(store: Store, pinner: Pinner) -> Identify:
     return identify
 
 
-def _keep_lock(build: Build, path: Path, known: Locked, states: Mapping[str, SourceState], *, locked: bool) -> None:
-    """Write what was resolved beside what the lock knows of other sources; or refuse where nothing may change."""
+def _keep_lock(build: Build, path: Path, known: Locked, states: Mapping[str, SourceState]) -> None:
+    """Write what was resolved beside what the lock knows of other sources."""
     kept = {name: source for name, source in known.sources.items() if name in build.sources}
     found = {**kept, **{name: state.locked for name, state in states.items()}}
-    if locked:
-        stale = sorted(name for name, source in found.items() if known.sources.get(name) != source)
-        _refuse_stale(path, stale)
-        return
     if found != known.sources:
         write_lock(path, replace(known, sources=found))
 
 
 def _refuse_stale(path: Path, names: list[str]) -> None:
     if names:
-        raise ConfigError(f"{path.name}: does not stand for source {', '.join(names)}; run `modelmill lock`")
+        raise ConfigError(f"{path.name}: does not stand for source {', '.join(names)}; run `{lock_command(path)}`")
 
 
 def _check_licences(build: Build, states: Mapping[str, SourceState]) -> None:

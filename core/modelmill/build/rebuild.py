@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Literal
 
 from modelmill.build.make import Made, make
-from modelmill.build.prepare import LOCK, Prepared, prepare
+from modelmill.build.prepare import Prepared, prepare
 from modelmill.errors import ConfigError, ConvertError, ModelmillError
 from modelmill.execute import Event, Settings
 from modelmill.inspection.compare import tensors
-from modelmill.lock import read_lock
+from modelmill.lock import lock_path, read_lock
 from modelmill.registry import Offer
 from modelmill.store import Store
 from modelmill.toolchains import environments
@@ -63,9 +63,9 @@ def check(
     workspace = store.workspace("rebuild")
     try:
         fresh = Store(workspace.scratch / "store", store.warn)
-        _seed(file.absolute().parent / LOCK, store, fresh)
+        _seed(lock_path(file), store, fresh)
         environments.share(store, fresh)
-        prepared = prepare(file, fresh, names, everything=everything, locked=True)
+        prepared = prepare(file, fresh, names, everything=everything, lock="refuse")
         folder = output or prepared.build.path.absolute().parent / "dist"
         release = folder / prepared.build.project.name / prepared.build.project.version
         for planned in prepared.plan.targets:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from modelmill.build.make import Made
-from modelmill.build.prepare import LOCK, Prepared
+from modelmill.build.prepare import Prepared
 from modelmill.build.sign import key_files
+from modelmill.lock import lock_path
 from modelmill_artifacts.release import RELEASE_SIGNATURE
 
 _OWN = ("modelmill", "modelmill_artifacts")
@@ -27,7 +28,7 @@ def _watched(prepared: Prepared, made: Made) -> Iterator[str]:
     distributions are installed into, the results in the store, and the artifacts.
     """
     base = prepared.build.path.absolute()
-    yield from (str(base), str(base.parent / LOCK))
+    yield from (str(base), str(lock_path(base)))
     yield from (str(path) for path in prepared.named)
     for state in prepared.states.values():
         if state.root is not None:

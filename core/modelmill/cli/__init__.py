@@ -88,6 +88,7 @@ def _run() -> int:
         arguments = [word for word in sys.argv[1:] if word != "--debug"]  # it may stand anywhere
         code: Any = modelmill(arguments, standalone_mode=False)
     except ModelmillError as error:
+        _tell(str(error))
         if "--debug" in sys.argv:
             raise
         _say(str(error))
@@ -95,9 +96,19 @@ def _run() -> int:
     except click.exceptions.Abort:
         raise KeyboardInterrupt from None  # which is what click makes an Abort of
     except click.ClickException as error:
+        _tell(error.format_message())
         error.show()
         return 2
     return code if isinstance(code, int) else 0
+
+
+def _tell(error: str) -> None:
+    """The one JSON document of a command that was asked for one, and failed before it had anything else to tell."""
+    words = sys.argv[1:]
+    if "--json" in words[: words.index("--") if "--" in words else None]:
+        from modelmill.cli.show import document
+
+        document({"error": error, **({"verified": False} if "verify" in words[:2] else {})})
 
 
 def _say(message: str) -> None:

@@ -27,7 +27,7 @@ from modelmill.store import Store
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds that one step may take.")
 @click.option("-k", "--keep-going", is_flag=True, help="After a failure, build what does not depend on it.")
 @click.option("-n", "--dry-run", is_flag=True, help="Show the plan and build nothing.")
-@click.option("--locked", is_flag=True, help="Refuse a build.lock that does not stand for the sources.")
+@click.option("--locked", is_flag=True, help="Refuse a lock that does not stand for the sources.")
 @options.offline
 @click.option("--link", is_flag=True, help="Hard-link dist/ to the store instead of copying; do not edit it then.")
 @options.as_json
@@ -55,7 +55,7 @@ def command(
             store,
             names,
             everything=everything,
-            locked=locked,
+            lock="refuse" if locked else "look" if dry_run else "write",
             offline=offline,
             told=show.quietly if as_json else show.tell,
             note=note,

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import click
 
-from modelmill.build.prepare import LOCK, store_folder
+from modelmill.build.prepare import store_folder
 from modelmill.cli import options, show
 from modelmill.decode import encode
 from modelmill.doctor import findings
+from modelmill.lock import lock_path
 from modelmill.registry import load
 
 
@@ -22,7 +23,7 @@ def command(quick: bool, file: Path, store_path: Path | None, as_json: bool) -> 
     is told by the lock of the build file, where there is one, and what its sources, its key and its packages need by
     the file itself.
     """
-    lock = file.absolute().parent / LOCK
+    lock = lock_path(file)
     found = tuple(findings(load(), store_folder(store_path), lock, load_tools=not quick, file=file))
     if as_json:
         show.document({"findings": encode(found)})

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from modelmill.build.prepare import LOCK, pin_toolchains, store_folder
+from modelmill.build.prepare import pin_toolchains, store_folder
 from modelmill.cli import options, show
 from modelmill.cli.fetching import fetching
 from modelmill.config import Build, read
 from modelmill.decode import encode, suggestion
 from modelmill.errors import ConfigError, ToolchainError
-from modelmill.lock import Drift, Resolver, SourceState, read_lock, write_lock
+from modelmill.lock import Drift, Resolver, SourceState, lock_path, read_lock, write_lock
 from modelmill.registry import Registry, load
 from modelmill.store import Store
 from modelmill.toolchains.pinning import Pinner
@@ -36,7 +36,7 @@ def command(
     environments: bool,
     as_json: bool,
 ) -> int:
-    """Resolve the sources of the build file, all or those named, and write build.lock.
+    """Resolve the sources of the build file, all or those named, and write its lock: build.lock for build.toml.
 
     With all sources, the toolchains that its targets need are pinned too.
     """
@@ -45,7 +45,7 @@ def command(
     _check_names(names, build)
     store = Store(store_folder(store_path), show.warn)
     store.share()
-    path = build.path.absolute().parent / LOCK
+    path = lock_path(build.path)
     known = read_lock(path)
     chosen = names or tuple(build.sources)
     with fetching(quiet=as_json) as note:
@@ -106,7 +106,7 @@ def _pin(
 
 def _told(path: Path, stale: list[str], sources: int, toolchains: int, *, check: bool) -> str:
     if check:
-        return f"{LOCK} does not stand for {', '.join(stale)}" if stale else f"{LOCK} stands for its sources"
+        return f"{path.name} does not stand for {', '.join(stale)}" if stale else f"{path.name} stands for its sources"
     tools = f", {show.count(toolchains, 'toolchain')}" if toolchains else ""
     return f"{show.relative(path)}: {sources} sources{tools}, {len(stale)} changed"
 

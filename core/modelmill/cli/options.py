@@ -29,7 +29,7 @@ def store(command: Command) -> Command:
 
 def offline(command: Command) -> Command:
     """`--offline`: ask nobody."""
-    return click.option("--offline", is_flag=True, help="Use only what build.lock and the store have.")(command)
+    return click.option("--offline", is_flag=True, help="Use only what the lock and the store have.")(command)
 
 
 def as_json(command: Command) -> Command:

@@ -20,7 +20,7 @@ from modelmill.store import Store
 @click.command()
 @options.targets
 @options.build_file
-@click.option("--locked", is_flag=True, help="Refuse a build.lock that does not stand for the sources.")
+@click.option("--locked", is_flag=True, help="Refuse a lock that does not stand for the sources.")
 @click.option("--why", "with_why", is_flag=True, help="And why each target would be built again.")
 @options.offline
 @options.as_json
@@ -42,7 +42,7 @@ def command(
             store,
             names,
             everything=everything,
-            locked=locked,
+            lock="refuse" if locked else "look",
             offline=offline,
             told=show.quietly if as_json else show.tell,
             note=note,

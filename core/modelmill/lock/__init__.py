@@ -1,6 +1,6 @@
-"""build.lock: what every source resolved to, and every toolchain."""
+"""The lock of a build file: what every source resolved to, and every toolchain."""
 
-from modelmill.lock.files import Locked, read_lock, write_lock
+from modelmill.lock.files import Locked, lock_command, lock_path, read_lock, write_lock
 from modelmill.lock.records import Drift, LockedFile, LockedSource
 from modelmill.lock.resolve import Resolver, SourceState
 from modelmill.lock.toolchains import LockedToolchain, Pin, this_platform
@@ -14,6 +14,8 @@ __all__ = [
     "Pin",
     "Resolver",
     "SourceState",
+    "lock_command",
+    "lock_path",
     "read_lock",
     "this_platform",
     "write_lock",

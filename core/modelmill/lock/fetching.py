@@ -6,13 +6,13 @@ from pathlib import Path
 
 from modelmill.errors import SourceError
 from modelmill.lock.download import Note, Order, download
+from modelmill.lock.files import lock_command
 from modelmill.lock.origin import Origin
 from modelmill.lock.peek import peek
 from modelmill.lock.records import LockedFile
 from modelmill.store import Store
 from modelmill.types import SourceFile
 
-LOCKED = "build.lock says"
 RESOLVED = "the source promised"
 _SHOWN = 3
 
@@ -33,8 +33,8 @@ class Fetcher:
         """SourceError where this source would have to be resolved, and may not be."""
         if self.offline and not place.offer.record.local:
             raise SourceError(
-                f"source {place.name!r}: build.lock does not stand for {place.stated}, and --offline asks nobody; "
-                "run `modelmill lock` where there is a network"
+                f"source {place.name!r}: {place.lock.name} does not stand for {place.stated}, and --offline asks "
+                f"nobody; run `{lock_command(place.lock)}` where there is a network"
             )
 
     def fetch(
@@ -43,14 +43,19 @@ class Fetcher:
         revision: str,
         files: Iterable[LockedFile | SourceFile],
         scratch: Path | None = None,
-        promise: str = LOCKED,
+        promise: str | None = None,
     ) -> tuple[LockedFile, ...]:
-        """Have these files of a revision in the store. `scratch` is what `resolve` has just used, if it has."""
+        """Have these files of a revision in the store. `scratch` is what `resolve` has just used, if it has.
+
+        `promise` says who promised their digests: the lock, if it is not said.
+        """
         wanted = tuple(SourceFile(path=file.path, size=file.size, sha256=file.sha256) for file in files)
         if not wanted:
             return ()
         self.refuse_missing(place, wanted)
-        order = Order(origin=place.stated, revision=revision, files=wanted, promise=promise)
+        order = Order(
+            origin=place.stated, revision=revision, files=wanted, promise=promise or f"{place.lock.name} says"
+        )
         workspace = self.store.workspace(f"fetch-{place.name}")
         try:
             with place.connect(revision, scratch or workspace.scratch) as opener:
@@ -80,5 +85,5 @@ class Fetcher:
             size = sum(file.size for file in files)
             raise SourceError(
                 f"source {place.name!r}: the store lacks {names}{more} ({size:,} bytes) of {place.stated}, and "
-                "--offline fetches nothing; run `modelmill lock --fetch` where there is a network"
+                f"--offline fetches nothing; run `{lock_command(place.lock)} --fetch` where there is a network"
             )

@@ -1,4 +1,4 @@
-"""build.lock as a file: sorted TOML that differs by line when a source differs by file."""
+"""The lock as a file: sorted TOML that differs by line when a source differs by file."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from modelmill.store.filesystem import write_atomic
 
 VERSION = 1
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_HEADER = "# What every source of build.toml resolved to. Written by modelmill; commit it beside build.toml.\n"
+_HEADER = "# What every source of the build file resolved to. Written by modelmill; commit it beside that file.\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +34,17 @@ class _Document:
     toolchain: Mapping[str, Any] = field(default_factory=dict)
 
 
+def lock_path(file: Path) -> Path:
+    """Where the lock of a build file is: beside it, under its name, so that no two build files share one."""
+    file = file.absolute()
+    return file.with_suffix(".lock") if file.suffix == ".toml" else file.with_name(f"{file.name}.lock")
+
+
+def lock_command(path: Path) -> str:
+    """The command that writes a lock file, as it is typed beside it."""
+    return "modelmill lock" if path.name == "build.lock" else f"modelmill lock -f {path.stem}.toml"
+
+
 def read_lock(path: Path) -> Locked:
     """What a lock file holds; nothing if there is no file. ConfigError for a file that is not a lock."""
     try:
@@ -42,21 +53,21 @@ def read_lock(path: Path) -> Locked:
         return Locked()
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(
-            f"{path.name}: not readable as a lock ({error}); delete it and run `modelmill lock`"
+            f"{path.name}: not readable as a lock ({error}); delete it and run `{lock_command(path)}`"
         ) from error
     try:
         document = decode(_Document, table)
         if document.version != VERSION:
             raise ConfigError(
                 f"{path.name}: has version {document.version}, and this modelmill reads {VERSION}; "
-                "run `modelmill lock` to write it anew"
+                f"delete it and run `{lock_command(path)}`"
             )
         return Locked(
             sources={name: _source(name, _table(name, item)) for name, item in document.source.items()},
             toolchains={name: _toolchain(name, _table(name, item)) for name, item in document.toolchain.items()},
         )
     except DecodeError as error:
-        raise ConfigError(f"{path.name}: {error}; delete it and run `modelmill lock`") from error
+        raise ConfigError(f"{path.name}: {error}; delete it and run `{lock_command(path)}`") from error
 
 
 def _source(name: str, table: Mapping[str, Any]) -> LockedSource:

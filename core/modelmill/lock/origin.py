@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from modelmill.config import Build, SourceTable
 from modelmill.errors import ModelmillError, PluginError
+from modelmill.lock.files import lock_path
 from modelmill.lock.patience import patiently
 from modelmill.registry import Offer, Registry
 from modelmill.types import Location, Opener, Resolution, Source, SourceFile, Stream
@@ -20,12 +21,13 @@ _PASSED = (ModelmillError, OSError, http.client.HTTPException)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """A source's table, the plugin that reaches it, and where it is."""
+    """A source's table, the plugin that reaches it, where it is, and the lock file that pins it."""
 
     name: str
     table: SourceTable
     offer: Offer[Source]
     location: Location
+    lock: Path
 
     @property
     def stated(self) -> str:
@@ -102,4 +104,5 @@ def origin(build: Build, name: str, registry: Registry) -> Origin:
     if not colon:
         scheme, rest = "path", table.uri
     location = Location(uri=rest.removeprefix("//"), revision=table.revision, base=build.path.absolute().parent)
-    return Origin(name=name, table=table, offer=registry.sources[scheme], location=location)
+    lock = lock_path(build.path)
+    return Origin(name=name, table=table, offer=registry.sources[scheme], location=location, lock=lock)

@@ -1,4 +1,4 @@
-"""Toolchains of plugins → their pins: from build.lock where that stands for them, else resolved and kept there."""
+"""Toolchains of plugins → their pins: from the lock where that stands for them, else resolved and kept there."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -6,18 +6,23 @@ from pathlib import Path
 from typing import Any
 
 from modelmill.errors import ToolchainError
-from modelmill.lock import Locked, LockedToolchain, Pin, read_lock, this_platform, write_lock
+from modelmill.lock import Locked, LockedToolchain, Pin, lock_command, read_lock, this_platform, write_lock
 from modelmill.registry import Registry
 from modelmill.store import Store
 from modelmill.toolchains import environments, pip
 from modelmill.types import Toolchain
 
 
+def stale(lock: Path, what: str) -> str:
+    """The warning of a command that only looks, where the lock is another than what it found."""
+    return f"{lock.name} does not stand for {what}; `{lock_command(lock)}` or a build writes it anew"
+
+
 class Pinner:
     """Pins toolchains in one lock file, and has the environments of those pins in one store.
 
-    With `locked` it pins nothing anew; with `update` all; with `offline` it asks no index. `told` hears, in a line
-    each, of what takes long.
+    Without `keep` the file stays as it is; with `locked` nothing is pinned anew, with `update` all; with `offline`
+    no index is asked. `told` hears, in a line each, of what takes long.
     """
 
     def __init__(
@@ -26,6 +31,7 @@ class Pinner:
         store: Store,
         registry: Registry,
         *,
+        keep: bool = True,
         locked: bool = False,
         update: bool = False,
         offline: bool = False,
@@ -34,6 +40,7 @@ class Pinner:
         self._path = path
         self._store = store
         self._registry = registry
+        self._keeps = keep
         self._locked = locked
         self._update = update
         self._offline = offline
@@ -76,7 +83,9 @@ class Pinner:
             return pins
         if self._locked:
             why = f"is not pinned for {here}" if stands or known is None else "requires other packages than are pinned"
-            raise ToolchainError(f"{self._path.name}: toolchain {toolchain.name!r} {why}; run `modelmill lock`")
+            raise ToolchainError(
+                f"{self._path.name}: toolchain {toolchain.name!r} {why}; run `{lock_command(self._path)}`"
+            )
         if self._offline:
             raise ToolchainError(
                 f"toolchain {toolchain.name!r}: {self._path.name} does not pin it for {here}, and --offline asks "
@@ -99,6 +108,10 @@ class Pinner:
         """Write at once what was resolved: it took a while, and a plan that fails later does not unsay it."""
         self._known[before.name] = before.pinned(this_platform(), found)
         self.changed.add(before.name)
+        if not self._keeps:
+            if self._path.exists():
+                self._store.warn(stale(self._path, f"toolchain {before.name}"))
+            return
         now: Locked = read_lock(self._path)
         write_lock(self._path, replace(now, toolchains={**now.toolchains, before.name: self._known[before.name]}))
 

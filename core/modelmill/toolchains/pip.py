@@ -97,7 +97,7 @@ def _pip(*arguments: str, keep: tuple[int, ...] = (), unset: tuple[str, ...] = (
         return
     digests = [" ".join(line.split()) for line in told.splitlines() if _DIGEST.match(line)]
     if digests:
-        raise DigestError(f"a wheel is not what build.lock pins: {', '.join(digests)}")
+        raise DigestError(f"a wheel is not what the lock pins: {', '.join(digests)}")
     raise ToolchainError(_complaint(told) or f"pip ended with status {process.returncode}")
 
 
