@@ -38,7 +38,9 @@ def command(
         raise ConfigError(f"{release}: no finished release; run `modelmill build`")
     signer = open_signer(build, registry)
     if signer is not None:
-        verify(release, Policy(keys=(signer.public_key,), development_keys=True, experimental=True))
+        checked = verify(release, Policy(keys=(signer.public_key,), development_keys=True, experimental=True))
+        if checked.missing:
+            raise ConfigError(f"{release}: holds a part of the release, without {', '.join(checked.missing)}; build it")
     offer, rest = find(reference, registry)
     report = (lambda line: None) if as_json else (lambda line: click.echo(f"  {line}", err=True))  # noqa: ARG005
     chosen = settings(offer, given, tomllib.loads(build.text))

@@ -10,6 +10,7 @@ from modelmill.cli import options, show
 from modelmill.cli.verify import acceptance
 from modelmill.delivery.remote import find, pull, settings
 from modelmill.registry import load
+from modelmill_artifacts import part
 from modelmill_artifacts.verify import verify
 
 
@@ -46,7 +47,9 @@ def command(
     scratch.mkdir(parents=True, exist_ok=True)
 
     def check(release: Path, chosen: str) -> None:
-        verify(release, accepted, targets=[chosen])
+        found = verify(release, accepted, targets=[chosen])
+        if found.missing:
+            part.write(release, [chosen])
 
     report = (lambda line: None) if as_json else (lambda line: click.echo(f"  {line}", err=True))  # noqa: ARG005
     choice = {"target": target, "profile": None if hardware == "auto" or target else hardware}

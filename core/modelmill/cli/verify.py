@@ -22,6 +22,7 @@ from modelmill_artifacts.verify import Verified, verify
 )
 @click.option("--policy", "policy_path", type=click.Path(path_type=Path), help="A TOML file that says what may pass.")
 @click.option("--development-keys", is_flag=True, help="Trust your own development key too.")
+@click.option("--target", "targets", multiple=True, help="Of a release, a target that must be there, and no other.")
 @click.option("--threads", type=click.IntRange(min=1), default=None, help="Files to hash at once.")
 @options.as_json
 def command(
@@ -29,16 +30,17 @@ def command(
     key_paths: tuple[Path, ...],
     policy_path: Path | None,
     development_keys: bool,
+    targets: tuple[str, ...],
     threads: int | None,
     as_json: bool,
 ) -> None:
     """Check the signatures, every file and every description of an artifact's or a release's folder.
 
-    Nothing passes without a key to trust.
+    Nothing passes without a key to trust. A release is whole, or the part of it that was pulled or that --target names.
     """
     accepted = acceptance(key_paths, policy_path, development_keys=development_keys)
     with hashing(quiet=as_json) as note:
-        found = verify(path, accepted, threads=threads or 0, progress=note)
+        found = verify(path, accepted, targets=targets or None, threads=threads or 0, progress=note)
     if as_json:
         show.document(_document(found))
         return
@@ -48,7 +50,7 @@ def command(
         for duty in item.obligations:
             click.echo(f"  {item.manifest.licence}: {duty}")
     if found.release is not None:
-        click.echo(f"release {found.release.name} {found.release.version}: good")
+        click.echo(f"release {found.release.name} {found.release.version}: good{_part(found)}")
 
 
 def acceptance(key_paths: tuple[Path, ...], policy_path: Path | None, *, development_keys: bool) -> Policy:
@@ -64,6 +66,14 @@ def acceptance(key_paths: tuple[Path, ...], policy_path: Path | None, *, develop
     )
 
 
+def _part(found: Verified) -> str:
+    """What is said of a release that is not here as a whole."""
+    if not found.missing:
+        return ""
+    count = len(found.artifacts) + len(found.missing)
+    return f" in part; {len(found.artifacts)} of its {count} targets, without {', '.join(found.missing)}"
+
+
 def _key(item: Any) -> str:
     kind = "the development key" if item.development else item.key_name
     return f"{kind} ({item.key[:16]}…)"
@@ -73,7 +83,9 @@ def _document(found: Verified) -> dict[str, Any]:
     return {
         "verified": True,
         "path": found.path,
-        "release": None if found.release is None else {"name": found.release.name, "version": found.release.version},
+        "release": None
+        if found.release is None
+        else {"name": found.release.name, "version": found.release.version, "missing": list(found.missing)},
         "artifacts": [
             {
                 "path": item.path,
