@@ -99,9 +99,7 @@ def _verify(
         found, entries = _release(path, accepts, trusted, targets)
         signed = [_signature(path / item.path, trusted) for item in entries]
     elif not (path / MANIFEST).exists():
-        raise ArtifactError(
-            f"{path} holds neither {MANIFEST}, which an artifact has, nor {RELEASE}, which a release has"
-        )
+        raise ArtifactError(_neither(path))
     else:
         found, entries = None, ()
         signed = [_signature(path, trusted)]
@@ -111,6 +109,17 @@ def _verify(
         _check_entry(found, item, artifact.manifest, contents[signed_item.folder][MANIFEST], path)
     missing = tuple(item.target for item in found.artifacts if item not in entries) if found else ()
     return Verified(path=str(path), release=found, artifacts=artifacts, missing=missing)
+
+
+def _neither(path: Path) -> str:
+    """What a folder is that is neither an artifact nor a release."""
+    parts = sorted(item.parent.name for item in path.glob(f"*/{MANIFEST}"))
+    if parts:
+        return (
+            f"{path} holds {', '.join(parts)} and no {RELEASE}: the release is not finished; `modelmill build` says "
+            "what it lacks, and each artifact's own folder can be verified alone"
+        )
+    return f"{path} holds neither {MANIFEST}, which an artifact has, nor {RELEASE}, which a release has"
 
 
 def _release(

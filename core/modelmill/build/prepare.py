@@ -4,7 +4,7 @@ import fnmatch
 import importlib.metadata
 import os
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,28 @@ def prepare(
         resolver=resolver,
         states=states,
         named=(*recipes, *profile_files(targets, lock_path.parent)),
+        pinner=pinner,
+        plan=_plan(build, targets, states, registry, identifier(store, pinner)),
+    )
+
+
+def beside(prepared: Prepared, names: Collection[str]) -> Prepared:
+    """The same build, planned for other targets by what lock and store have; it fetches, pins and writes nothing.
+
+    Raises ModelmillError where that does not suffice.
+    """
+    build, registry, store = prepared.build, prepared.registry, prepared.store
+    lock_path = build.path.absolute().parent / LOCK
+    targets = tuple(build.targets[name] for name in names)
+    resolver = Resolver(build, registry, store, read_lock(lock_path).sources, offline=True)
+    needed = sorted({name for target in targets for name in (target.source, *target.inputs.values())})
+    _refuse_stale(lock_path, [name for name in needed if not resolver.stands_for(name)])
+    states = {name: prepared.states.get(name) or resolver.resolve(name) for name in needed}
+    pinner = Pinner(lock_path, store, registry, locked=True, offline=True)
+    return replace(
+        prepared,
+        resolver=resolver,
+        states=states,
         pinner=pinner,
         plan=_plan(build, targets, states, registry, identifier(store, pinner)),
     )
