@@ -111,6 +111,13 @@ def _verify(
     return Verified(path=str(path), release=found, artifacts=artifacts, missing=missing)
 
 
+def _refuse_unsigned(folder: Path, name: str) -> None:
+    if not (folder / name).exists() and not (folder / name).is_symlink():
+        raise ArtifactError(
+            f"{folder} is unsigned: it has no {name}, so that nothing says whose it is; build it with a key in [sign]"
+        )
+
+
 def _neither(path: Path) -> str:
     """What a folder is that is neither an artifact nor a release."""
     parts = sorted(item.parent.name for item in path.glob(f"*/{MANIFEST}"))
@@ -126,6 +133,7 @@ def _release(
     folder: Path, accepts: Policy, trusted: tuple[PublicKey, ...], targets: Collection[str] | None
 ) -> tuple[Release, tuple[Entry, ...]]:
     """The index of a release, its signature checked, and those of its artifacts that must be there."""
+    _refuse_unsigned(folder, RELEASE_SIGNATURE)
     data = manifest.contents(folder / RELEASE)
     where = str(folder / RELEASE_SIGNATURE)
     value, _ = signature.statement(manifest.contents(folder / RELEASE_SIGNATURE), trusted, where)
@@ -164,6 +172,7 @@ def _check_release_folder(folder: Path, found: Release, entries: tuple[Entry, ..
 def _signature(folder: Path, trusted: tuple[PublicKey, ...]) -> _Signed:
     """What an artifact's signature covers, once it is good and the folder holds just that."""
     sizes = tree.listing(folder)
+    _refuse_unsigned(folder, SIGNATURE)
     where = str(folder / SIGNATURE)
     value, key = signature.statement(manifest.contents(folder / SIGNATURE), trusted, where)
     digests = oms.read(value, where)

@@ -205,3 +205,12 @@ def test_what_was_edited_or_signed_by_another_key_is_not_indexed(mill: Mill) -> 
     mill.run("keys", "new", "other.pem")
     mill.write(PARTS.replace('license = "MIT"', 'license = "Apache-2.0"').replace("key.pem", "other.pem"))
     assert "no release.json now: short is missing there, or not" in mill.run("build", "plain").out
+
+
+def test_an_unsigned_release_is_told_as_unsigned(mill: Mill) -> None:
+    mill.write(BUILD)
+    mill.run("keys", "new", "key.pem")
+    mill.run("build", "--all")
+    assert "dist/words/1.0 is unsigned: it has no release.json.sig" in mill.run(*CHECK).err
+    done = mill.run("verify", "dist/words/1.0/plain", "--key", "key.pub")
+    assert "dist/words/1.0/plain is unsigned: it has no model.sig" in done.err

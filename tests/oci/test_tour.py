@@ -90,3 +90,12 @@ def test_what_was_pulled_is_verified_again_with_the_lines_that_readme_shows(publ
     assert "good in part" in named.stdout
     (model / "raspberry-pi-5" / "README.md").unlink()
     assert "'README.md' is missing" in published.run(*words, code=1).stderr
+
+
+def test_what_is_wrong_with_a_pulled_release_is_told_of_its_reference(published: Tour, tmp_path: Path) -> None:
+    published.run("keys", "new", str(tmp_path / "other.pem"))
+    words = line(DEPLOYING, "pull")
+    words[words.index("release.pub")] = str(tmp_path / "other.pub")
+    said = published.run(*words, "--target", "macbook", "--store", str(tmp_path / "store"), code=1).stderr
+    assert f"{published.host}/team/support-bot:1.0.0: release.json.sig: signed by the key" in said
+    assert str(tmp_path / "store") not in said

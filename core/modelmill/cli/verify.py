@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
-from modelmill.build.sign import DEVELOPMENT, open_key
+from modelmill.build.sign import DEVELOPMENT, public_key
 from modelmill.cli import options, show
 from modelmill.cli.hashing import hashing
+from modelmill.errors import SignError
 from modelmill.registry import load
 from modelmill_artifacts import keys, policy
 from modelmill_artifacts.policy import Policy
@@ -21,7 +22,7 @@ from modelmill_artifacts.verify import Verified, verify
     "-k", "--key", "key_paths", multiple=True, type=click.Path(path_type=Path), help="A public key to trust (PEM)."
 )
 @click.option("--policy", "policy_path", type=click.Path(path_type=Path), help="A TOML file that says what may pass.")
-@click.option("--development-keys", is_flag=True, help="Trust your own development key too.")
+@click.option("--development-keys", is_flag=True, help="Let development keys count, your own too.")
 @click.option("--target", "targets", multiple=True, help="Of a release, a target that must be there, and no other.")
 @click.option("--threads", type=click.IntRange(min=1), default=None, help="Files to hash at once.")
 @options.as_json
@@ -56,9 +57,13 @@ def command(
 def acceptance(key_paths: tuple[Path, ...], policy_path: Path | None, *, development_keys: bool) -> Policy:
     """What the options of `verify` and `pull` accept."""
     trusted = tuple(keys.read(item) for item in key_paths)
-    if development_keys:
-        trusted += (open_key(DEVELOPMENT, Path.cwd(), load()).public_key,)
     accepted = Policy(keys=()) if policy_path is None else policy.read(policy_path)
+    if development_keys:
+        try:
+            trusted += (public_key(DEVELOPMENT, Path.cwd(), load()),)
+        except SignError:
+            if not (trusted or accepted.keys):  # else another's development key is meant
+                raise
     return replace(
         accepted,
         keys=(*accepted.keys, *trusted),
