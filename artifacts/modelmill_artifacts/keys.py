@@ -43,7 +43,10 @@ def load(data: bytes, name: str) -> PublicKey:
     try:
         key = load_pem_public_key(data)
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise InputError(f"{name}: not a public key in PEM form: {error}") from error
+        raise InputError(
+            f"{name}: not a public key in PEM form; give the file .pub that `modelmill keys new` wrote, or what "
+            "`modelmill keys show` prints"
+        ) from error
     return PublicKey(pem=encode(key, name), name=name, development=DEVELOPMENT_NOTE in data)
 
 
@@ -74,6 +77,12 @@ def named(hint: str, keys: Iterable[PublicKey], where: str) -> PublicKey:
     for key in keys:
         if key.hint == hint:
             return key
+    for key in keys:
+        if hint == DEVELOPMENT_PREFIX + key.fingerprint:
+            raise ArtifactError(
+                f"{where}: signed by a development key, {key.name}, which proves nothing about who signed; add "
+                "--development-keys (in a policy development_keys = true) to accept it all the same"
+            )
     have = ", ".join(key.hint for key in keys) or "none"
     if hint.startswith(DEVELOPMENT_PREFIX):
         raise ArtifactError(f"{where}: signed by a development key, {hint!r}, which is not among the trusted: {have}")

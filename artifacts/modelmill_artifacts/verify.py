@@ -13,6 +13,7 @@ from modelmill_artifacts import (
     licence,
     manifest,
     oms,
+    part,
     policy,
     provenance,
     release,
@@ -22,6 +23,7 @@ from modelmill_artifacts import (
 from modelmill_artifacts.errors import ArtifactError
 from modelmill_artifacts.keys import PublicKey
 from modelmill_artifacts.manifest import MANIFEST, PROVENANCE, SBOM, SIGNATURE, Manifest
+from modelmill_artifacts.part import PART
 from modelmill_artifacts.policy import Policy
 from modelmill_artifacts.release import RELEASE, RELEASE_SIGNATURE, Entry, Release
 
@@ -48,11 +50,15 @@ class VerifiedArtifact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """A folder that passed: one artifact, or a release with each of its artifacts."""
+    """A folder that passed: one artifact, or a release with each of its artifacts.
+
+    `missing` are the targets of the release whose artifacts are not there, and need not be.
+    """
 
     path: str
     release: Release | None
     artifacts: tuple[VerifiedArtifact, ...]
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +82,8 @@ def verify(
     """Check an artifact's or a release's folder: signatures, every file, and that all descriptions agree.
 
     Of a release, `targets` are the artifacts that must be there, and no other may be; None means all of the
-    index. `threads` 0 takes as many as there are cores. Raises ArtifactError that says what is wrong first.
+    index, or in a folder that was pulled those that `pulled.json` says were. `threads` 0 takes as many as there
+    are cores. Raises ArtifactError that says what is wrong first.
     """
     try:
         return _verify(path.resolve() if path.is_symlink() else path, accepts, targets, threads, progress)
@@ -92,9 +99,7 @@ def _verify(
         found, entries = _release(path, accepts, trusted, targets)
         signed = [_signature(path / item.path, trusted) for item in entries]
     elif not (path / MANIFEST).exists():
-        raise ArtifactError(
-            f"{path} holds neither {MANIFEST}, which an artifact has, nor {RELEASE}, which a release has"
-        )
+        raise ArtifactError(_neither(path))
     else:
         found, entries = None, ()
         signed = [_signature(path, trusted)]
@@ -102,44 +107,72 @@ def _verify(
     artifacts = tuple(_artifact(item, contents[item.folder], accepts, trusted) for item in signed)
     for item, artifact, signed_item in zip(entries, artifacts, signed, strict=False):
         _check_entry(found, item, artifact.manifest, contents[signed_item.folder][MANIFEST], path)
-    return Verified(path=str(path), release=found, artifacts=artifacts)
+    missing = tuple(item.target for item in found.artifacts if item not in entries) if found else ()
+    return Verified(path=str(path), release=found, artifacts=artifacts, missing=missing)
+
+
+def _refuse_unsigned(folder: Path, name: str) -> None:
+    if not (folder / name).exists() and not (folder / name).is_symlink():
+        raise ArtifactError(
+            f"{folder} is unsigned: it has no {name}, so that nothing says whose it is; build it with a key in [sign]"
+        )
+
+
+def _neither(path: Path) -> str:
+    """What a folder is that is neither an artifact nor a release."""
+    parts = sorted(item.parent.name for item in path.glob(f"*/{MANIFEST}"))
+    if parts:
+        return (
+            f"{path} holds {', '.join(parts)} and no {RELEASE}: the release is not finished; `modelmill build` says "
+            "what it lacks, and each artifact's own folder can be verified alone"
+        )
+    return f"{path} holds neither {MANIFEST}, which an artifact has, nor {RELEASE}, which a release has"
 
 
 def _release(
     folder: Path, accepts: Policy, trusted: tuple[PublicKey, ...], targets: Collection[str] | None
 ) -> tuple[Release, tuple[Entry, ...]]:
     """The index of a release, its signature checked, and those of its artifacts that must be there."""
+    _refuse_unsigned(folder, RELEASE_SIGNATURE)
     data = manifest.contents(folder / RELEASE)
     where = str(folder / RELEASE_SIGNATURE)
     value, _ = signature.statement(manifest.contents(folder / RELEASE_SIGNATURE), trusted, where)
     found = release.load(data, str(folder / RELEASE))
     if release.payload(found, data) != canonical.dumps(value):
         raise ArtifactError(f"{where}: signs another index than {folder / RELEASE}")
-    for what, wanted, has in (("name", accepts.name, found.name), ("version", accepts.version, found.version)):
-        if wanted is not None and wanted != has:
-            raise ArtifactError(f"{folder / RELEASE}: its {what} is {has!r}, and the policy wants {wanted!r}")
+    for what, asked, has in (("name", accepts.name, found.name), ("version", accepts.version, found.version)):
+        if asked is not None and asked != has:
+            raise ArtifactError(f"{folder / RELEASE}: its {what} is {has!r}, and the policy wants {asked!r}")
     known = {item.target for item in found.artifacts}
     if unknown := sorted(set(targets or ()) - known):
         raise ArtifactError(f"{folder / RELEASE}: has no target {unknown[0]!r}; there is {', '.join(sorted(known))}")
-    entries = tuple(item for item in found.artifacts if targets is None or item.target in targets)
-    _check_release_folder(folder, entries)
+    pulled = part.read(folder, data, known)
+    wanted = pulled.targets if targets is None and pulled else targets
+    entries = tuple(item for item in found.artifacts if wanted is None or item.target in wanted)
+    _check_release_folder(folder, found, entries)
     return found, entries
 
 
-def _check_release_folder(folder: Path, entries: tuple[Entry, ...]) -> None:
+def _check_release_folder(folder: Path, found: Release, entries: tuple[Entry, ...]) -> None:
     """Refuse whatever lies in a release's folder that is neither index nor one of these artifacts."""
     inside = tuple(f"{item.path}/" for item in entries)
     for path in sorted(tree.listing(folder)):
-        if path not in {RELEASE, RELEASE_SIGNATURE} and not path.startswith(inside):
+        if path not in {RELEASE, RELEASE_SIGNATURE, PART} and not path.startswith(inside):
+            more = next((item.target for item in found.artifacts if path.startswith(f"{item.path}/")), None)
+            if more is not None:
+                raise ArtifactError(f"{folder}: holds the artifact {more!r} too, which is not among the targets named")
             raise ArtifactError(f"{folder}: {path!r} is not part of the release; remove the file, or do not trust it")
     for item in entries:
         if not (folder / item.path).is_dir():
-            raise ArtifactError(f"{folder}: the artifact {item.path!r} is missing")
+            named = ", ".join(other.target for other in entries if (folder / other.path).is_dir())
+            part_of = f"; name the targets to verify without it: {named}" if named else ""
+            raise ArtifactError(f"{folder}: the artifact {item.path!r} is missing{part_of}")
 
 
 def _signature(folder: Path, trusted: tuple[PublicKey, ...]) -> _Signed:
     """What an artifact's signature covers, once it is good and the folder holds just that."""
     sizes = tree.listing(folder)
+    _refuse_unsigned(folder, SIGNATURE)
     where = str(folder / SIGNATURE)
     value, key = signature.statement(manifest.contents(folder / SIGNATURE), trusted, where)
     digests = oms.read(value, where)

@@ -1,10 +1,11 @@
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from modelmill_artifacts import keys, tree
+from modelmill_artifacts import keys, part, tree
 from modelmill_artifacts import policy as policies
 from modelmill_artifacts.errors import ArtifactError
 from modelmill_artifacts.evidence import Evidence
@@ -56,6 +57,30 @@ def test_of_a_release_one_target_can_be_checked_alone(
         verify(folder, policy)
     with pytest.raises(ArtifactError, match="no target 'phone'"):
         verify(folder, policy, targets=["phone"])
+
+
+def test_a_part_that_says_so_is_verified_as_that_part_and_nothing_else_is(
+    tmp_path: Path, make_release: Callable[..., Path], policy: Policy, signer: PemSigner
+) -> None:
+    folder = make_release(tmp_path / "1.0.0", signer)
+    part.write(folder, ["raspberry-pi-5"])
+    with pytest.raises(ArtifactError, match="holds the artifact 'laptop-onnx' too"):
+        verify(folder, policy)
+    shutil.rmtree(folder / "laptop-onnx")
+    found = verify(folder, policy)
+    assert ([item.manifest.target for item in found.artifacts], found.missing) == (["raspberry-pi-5"], ("laptop-onnx",))
+    assert verify(folder, policy, targets=["raspberry-pi-5"]).missing == ("laptop-onnx",)
+    with pytest.raises(ArtifactError, match="'laptop-onnx' is missing"):
+        verify(folder, policy, targets=["laptop-onnx", "raspberry-pi-5"])
+    said = (folder / part.PART).read_text()
+    for old, new in (("raspberry-pi-5", "phone"), ('\n    "raspberry-pi-5"\n  ', "")):
+        (folder / part.PART).write_text(said.replace(old, new))
+        with pytest.raises(ArtifactError, match="its targets are not some of those"):
+            verify(folder, policy)
+    other = make_release(tmp_path / "1.0.1", signer, version="1.0.1")
+    (other / part.PART).write_text(said)
+    with pytest.raises(ArtifactError, match=r"is of another release\.json"):
+        verify(other, policy)
 
 
 def test_without_a_key_nothing_passes(artifact: Path) -> None:

@@ -149,3 +149,68 @@ def test_every_command_tells_its_result_as_json(mill: Mill) -> None:
     assert [item["target"] for item in built["artifacts"]] == ["plain", "short", "tiny"]
     assert "letters" in {item["name"] for item in mill.run("plugins", "--json").json()["plugins"]}
     assert mill.run("lock", "--json").json()["sources"] == ["base"]
+
+
+PARTS = BUILD.replace('scheme = "tiny"', 'scheme = "tiny"\ndefault = false').replace('mode = "none"', 'key = "key.pem"')
+CHECK = ("verify", "dist/words/1.0", "--key", "key.pub")
+
+
+def test_a_target_built_later_joins_the_finished_release(mill: Mill) -> None:
+    mill.write(PARTS)
+    mill.run("keys", "new", "key.pem")
+    assert "release.json" not in mill.run("build").out
+    assert mill.run(*CHECK).code == 0
+    done = mill.run("build", "tiny")
+    assert (done.code, "release.json" in done.out) == (0, False)
+    told = mill.run(*CHECK, "--json").json()
+    assert [item["target"] for item in told["artifacts"]] == ["plain", "short", "tiny"]
+
+
+def test_targets_built_one_after_another_make_a_release(mill: Mill) -> None:
+    mill.write(PARTS)
+    mill.run("keys", "new", "key.pem")
+    first = mill.run("build", "plain")
+    line = first.out.splitlines()[-1]
+    assert line.startswith("dist/words/1.0 has no release.json now: short is missing there, or not what build.toml")
+    assert line.endswith("; `modelmill build` completes the release")
+    assert "holds plain and no release.json: the release is not finished" in mill.run(*CHECK).err
+    assert mill.run("build", "plain", "--json").json()["wanting"] == ["short"]
+    assert "release.json" not in mill.run("build", "short").out
+    assert mill.run(*CHECK).code == 0
+
+
+def test_what_is_stale_is_not_indexed_whichever_target_was_built(mill: Mill) -> None:
+    mill.write(PARTS)
+    mill.run("keys", "new", "key.pem")
+    mill.run("build", "--all")
+    (mill.folder / "words" / "words.txt").write_text("to do\n")
+    done = mill.run("build")
+    assert "1.0 has no release.json now: tiny is missing there, or not" in done.out
+    assert done.out.endswith("; `modelmill build tiny` completes the release\n")
+    assert not (mill.folder / "dist/words/1.0/release.json.sig").exists()
+    assert "holds plain, short, tiny and no release.json" in mill.run(*CHECK).err
+    assert "completes the release" in mill.run("build").out
+    mill.run("build", "tiny")
+    assert mill.run(*CHECK).code == 0
+
+
+def test_what_was_edited_or_signed_by_another_key_is_not_indexed(mill: Mill) -> None:
+    mill.write(PARTS)
+    mill.run("keys", "new", "key.pem")
+    mill.run("build")
+    (mill.folder / "dist/words/1.0/short/loud.txt").write_text("whisper")
+    mill.write(PARTS.replace('license = "MIT"', 'license = "Apache-2.0"'))
+    assert "no release.json now: short is missing there, or not" in mill.run("build", "plain").out
+    assert "release.json" not in mill.run("build").out
+    mill.run("keys", "new", "other.pem")
+    mill.write(PARTS.replace('license = "MIT"', 'license = "Apache-2.0"').replace("key.pem", "other.pem"))
+    assert "no release.json now: short is missing there, or not" in mill.run("build", "plain").out
+
+
+def test_an_unsigned_release_is_told_as_unsigned(mill: Mill) -> None:
+    mill.write(BUILD)
+    mill.run("keys", "new", "key.pem")
+    mill.run("build", "--all")
+    assert "dist/words/1.0 is unsigned: it has no release.json.sig" in mill.run(*CHECK).err
+    done = mill.run("verify", "dist/words/1.0/plain", "--key", "key.pub")
+    assert "dist/words/1.0/plain is unsigned: it has no model.sig" in done.err

@@ -66,6 +66,11 @@ def place(
     return Placed(folder=folder, made=True)
 
 
+def is_placed(store: Store, folder: Path, determinant: Any) -> bool:
+    """Whether `place` with this determinant would leave the folder as it is."""
+    return _unchanged(_memory(store, folder), canonical.sha256(determinant), folder)
+
+
 def state(store: Store, folder: Path) -> Literal["whole", "changed", "missing"]:
     """Whether an artifact's folder holds what was put there, as far as the stat of its files tells."""
     if not folder.is_dir():

@@ -4,7 +4,7 @@ import fnmatch
 import importlib.metadata
 import os
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -101,6 +101,28 @@ def prepare(
         resolver=resolver,
         states=states,
         named=(*recipes, *profile_files(targets, path.parent)),
+        pinner=pinner,
+        plan=_plan(build, targets, states, registry, identifier(store, pinner)),
+    )
+
+
+def beside(prepared: Prepared, names: Collection[str]) -> Prepared:
+    """The same build, planned for other targets by what lock and store have; it fetches, pins and writes nothing.
+
+    Raises ModelmillError where that does not suffice.
+    """
+    build, registry, store = prepared.build, prepared.registry, prepared.store
+    path = lock_path(build.path)
+    targets = tuple(build.targets[name] for name in names)
+    resolver = Resolver(build, registry, store, read_lock(path).sources, offline=True)
+    needed = sorted({name for target in targets for name in (target.source, *target.inputs.values())})
+    _refuse_stale(path, [name for name in needed if not resolver.stands_for(name)])
+    states = {name: prepared.states.get(name) or resolver.resolve(name) for name in needed}
+    pinner = Pinner(path, store, registry, keep=False, locked=True, offline=True)
+    return replace(
+        prepared,
+        resolver=resolver,
+        states=states,
         pinner=pinner,
         plan=_plan(build, targets, states, registry, identifier(store, pinner)),
     )

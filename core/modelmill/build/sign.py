@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from modelmill.config import Build
-from modelmill.errors import ModelmillError, PluginError
+from modelmill.errors import ModelmillError, PluginError, SignError
 from modelmill.registry import Offer, Registry
 from modelmill.types import SignerOffer
 from modelmill_artifacts.hashing import sha256_file
+from modelmill_artifacts.keys import PublicKey
 from modelmill_artifacts.signature import Signer
 
 DEVELOPMENT = "development:"
@@ -31,6 +32,16 @@ def open_key(key: str, base: Path, registry: Registry) -> Signer:
         raise PluginError(
             f"{offer.plugin}: signer {offer.record.scheme!r} failed: {type(error).__name__}: {error}"
         ) from error
+
+
+def public_key(key: str, base: Path, registry: Registry) -> PublicKey:
+    """The public key of a key's URI. SignError for a development key that is not there: only a build makes one."""
+    offer, rest = _offer(key, registry)
+    if key.startswith(DEVELOPMENT) and offer.record.files is not None:
+        for file in offer.record.files(rest, base):
+            if not file.is_file():
+                raise SignError(f"there is no development key at {file} yet; a build without [sign] key makes one")
+    return open_key(key, base, registry).public_key
 
 
 def key_files(build: Build, registry: Registry) -> tuple[Path, ...] | None:

@@ -10,7 +10,7 @@ from modelmill.build.make import Made
 from modelmill.build.prepare import Prepared
 from modelmill.build.sign import key_files
 from modelmill.lock import lock_path
-from modelmill_artifacts.release import RELEASE_SIGNATURE
+from modelmill_artifacts.release import RELEASE, RELEASE_SIGNATURE
 
 _OWN = ("modelmill", "modelmill_artifacts")
 
@@ -44,8 +44,8 @@ def _watched(prepared: Prepared, made: Made) -> Iterator[str]:
         yield from (str(store.blob(file.sha256)) for file in (result.files if result else ()))
     for artifact in made.artifacts:
         yield from _below(artifact.folder)
-    if made.index is not None:
-        yield from (str(path) for path in (made.index.parent, made.index, made.index.with_name(RELEASE_SIGNATURE)))
+    for release in {artifact.folder.parent for artifact in made.artifacts}:
+        yield from (str(path) for path in (release, release / RELEASE, release / RELEASE_SIGNATURE))
 
 
 def _code(module: str) -> Iterator[str]:

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from modelmill.build.make import Artifact, Made, fetch_inputs, make, outstanding
+from modelmill.build.make import Made, fetch_inputs, make, outstanding
+from modelmill.build.placing import Artifact
 from modelmill.build.prepare import prepare, store_folder
 from modelmill.build.uptodate import remember
 from modelmill.build.watched import watched
@@ -14,8 +15,10 @@ from modelmill.cli import options, show
 from modelmill.cli.fetching import fetching
 from modelmill.cli.plan import plan_document, plan_text
 from modelmill.cli.progress import listener
+from modelmill.config import Build
 from modelmill.execute import Settings, machine, too_large
 from modelmill.store import Store
+from modelmill_artifacts.release import RELEASE
 
 
 @click.command()
@@ -83,8 +86,11 @@ def command(
     else:
         told = _told(made)
         click.echo(told)
+        if made.wanting:
+            click.echo(_unfinished(prepared.build, made))
         files = watched(prepared, made)
-        if files is not None and not made.failures and not any(item.made for item in made.artifacts):
+        quiet = not made.failures and not made.wanting and not any(item.made for item in made.artifacts)
+        if files is not None and quiet:
             remember(sys.argv[1:], files, told)
     for error in made.failures.values():
         show.fail(str(error))
@@ -105,6 +111,18 @@ def _told(made: Made) -> str:
     if usage is None:
         return told
     return f"{told}\n\nRun one:\n  cd {show.relative(usage.folder)}\n  {usage.manifest.usage}"
+
+
+def _unfinished(build: Build, made: Made) -> str:
+    """Why the release has no index, and the command that completes it."""
+    names = made.wanting
+    command = " ".join(("modelmill build", *(names if any(not build.targets[name].default for name in names) else ())))
+    verb = "is" if len(names) == 1 else "are"
+    where = show.relative(made.artifacts[0].folder.parent)
+    return (
+        f"{where} has no {RELEASE} now: {', '.join(names)} {verb} missing there, or not what {build.path.name} makes "
+        f"now; `{command}` completes the release"
+    )
 
 
 def _row(item: Artifact) -> tuple[str, ...]:
@@ -133,5 +151,6 @@ def _document(made: Made) -> dict[str, Any]:
             }
             for item in made.artifacts
         ],
+        "wanting": list(made.wanting),
         "failures": [str(error) for error in made.failures.values()],
     }

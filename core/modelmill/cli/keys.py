@@ -5,10 +5,11 @@ from pathlib import Path
 
 import click
 
-from modelmill.build.sign import DEVELOPMENT, open_key
+from modelmill.build.sign import DEVELOPMENT, public_key
 from modelmill.cli import options, show
 from modelmill.errors import ConfigError
 from modelmill.registry import load
+from modelmill_artifacts.keys import DEVELOPMENT_NOTE
 
 PASSWORD = "MODELMILL_KEY_PASSWORD"  # noqa: S105 - the variable's name
 
@@ -39,8 +40,9 @@ def new(path: str, encrypt: bool) -> None:
 @options.as_json
 def show_key(key: str, as_json: bool) -> None:
     """Print the public key of KEY (a path or a signer's URI); of the development key if none is named."""
-    public = open_key(key, Path.cwd(), load()).public_key
+    public = public_key(key, Path.cwd(), load())
     if as_json:
         show.document({"pem": public.pem.decode(), "sha256": public.fingerprint, "development": public.development})
     else:
-        click.echo(public.pem.decode(), nl=False)
+        note = DEVELOPMENT_NOTE if public.development else b""  # by which it is known wherever it is kept
+        click.echo((note + public.pem).decode(), nl=False)

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import click
 
-from modelmill.build.sign import open_signer
+from modelmill.build.sign import DEVELOPMENT, open_key, open_signer, public_key
 from modelmill.cli import options, show
-from modelmill.config import read
+from modelmill.config import Build, read
 from modelmill.delivery.remote import find, publish, settings
 from modelmill.errors import ConfigError
-from modelmill.registry import load
+from modelmill.registry import Registry, load
 from modelmill_artifacts.policy import Policy
 from modelmill_artifacts.verify import verify
 
@@ -19,6 +19,7 @@ from modelmill_artifacts.verify import verify
 @click.argument("reference")
 @options.build_file
 @click.option("--dist", type=click.Path(path_type=Path), help="Instead of dist/ beside the build file.")
+@click.option("--development-keys", is_flag=True, help="Publish also what a development key signed.")
 @click.option("-O", "--option", "given", multiple=True, metavar="NAME=VALUE", help="An option of the remote.")
 @options.as_json
 def command(
@@ -26,6 +27,7 @@ def command(
     file: Path,
     store_path: Path | None,
     dist: Path | None,
+    development_keys: bool,
     given: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -36,9 +38,12 @@ def command(
     release = (dist or build.path.absolute().parent / "dist") / build.project.name / build.project.version
     if not (release / "release.json").is_file():
         raise ConfigError(f"{release}: no finished release; run `modelmill build`")
+    _refuse_development(build, registry, allowed=development_keys)
     signer = open_signer(build, registry)
     if signer is not None:
-        verify(release, Policy(keys=(signer.public_key,), development_keys=True, experimental=True))
+        checked = verify(release, Policy(keys=(signer.public_key,), development_keys=True, experimental=True))
+        if checked.missing:
+            raise ConfigError(f"{release}: holds a part of the release, without {', '.join(checked.missing)}; build it")
     offer, rest = find(reference, registry)
     report = (lambda line: None) if as_json else (lambda line: click.echo(f"  {line}", err=True))  # noqa: ARG005
     chosen = settings(offer, given, tomllib.loads(build.text))
@@ -56,3 +61,22 @@ def command(
         moved, skipped = show.size(done.bytes_moved), show.size(done.bytes_skipped)
         click.echo(f"{done.reference}: {moved} moved, {skipped} there already")
         click.echo(f"digest {done.digest}")
+
+
+def _refuse_development(build: Build, registry: Registry, *, allowed: bool) -> None:
+    """Refuse a development key unless it is allowed: a version that it signed is used up, and verifies for nobody.
+
+    Never makes one: what lies in dist/ was not signed by it.
+    """
+    key = DEVELOPMENT if build.sign.key is None else build.sign.key
+    if build.sign.mode == "none":
+        return
+    if not allowed and (
+        key.startswith(DEVELOPMENT) or open_key(key, build.path.absolute().parent, registry).public_key.development
+    ):
+        raise ConfigError(
+            f"{build.path.name}: the release is signed by a development key, which proves nothing about who signed, "
+            "and a published version never changes; name a key in [sign] key and build again, or add --development-keys"
+        )
+    if key.startswith(DEVELOPMENT):
+        public_key(key, build.path.absolute().parent, registry)

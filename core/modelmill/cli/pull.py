@@ -10,6 +10,8 @@ from modelmill.cli import options, show
 from modelmill.cli.verify import acceptance
 from modelmill.delivery.remote import find, pull, settings
 from modelmill.registry import load
+from modelmill_artifacts import part
+from modelmill_artifacts.errors import ArtifactError
 from modelmill_artifacts.verify import verify
 
 
@@ -22,7 +24,7 @@ from modelmill_artifacts.verify import verify
     "-k", "--key", "key_paths", multiple=True, type=click.Path(path_type=Path), help="A public key to trust (PEM)."
 )
 @click.option("--policy", "policy_path", type=click.Path(path_type=Path), help="A TOML file that says what may pass.")
-@click.option("--development-keys", is_flag=True, help="Trust your own development key too.")
+@click.option("--development-keys", is_flag=True, help="Let development keys count, your own too.")
 @click.option("-O", "--option", "given", multiple=True, metavar="NAME=VALUE", help="An option of the remote.")
 @options.store
 @options.as_json
@@ -46,7 +48,13 @@ def command(
     scratch.mkdir(parents=True, exist_ok=True)
 
     def check(release: Path, chosen: str) -> None:
-        verify(release, accepted, targets=[chosen])
+        try:
+            found = verify(release, accepted, targets=[chosen])
+        except ArtifactError as error:  # its folder is a hidden one that is gone when this is read
+            said = str(error).replace(f"{release}/", f"{reference}: ").replace(str(release), reference)
+            raise ArtifactError(said) from error
+        if found.missing:
+            part.write(release, [chosen])
 
     report = (lambda line: None) if as_json else (lambda line: click.echo(f"  {line}", err=True))  # noqa: ARG005
     choice = {"target": target, "profile": None if hardware == "auto" or target else hardware}

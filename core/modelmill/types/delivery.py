@@ -83,7 +83,8 @@ class PullJob(Generic[Options]):
     `target` or `profile` names what to take; with neither, `hardware` (this machine, in a profile's fields) is
     there and decides. `output` does not exist yet and appears whole or not at all. `scratch` outlives a failed
     pull, so that the next one resumes. `verify(folder, target)` raises for a release folder (index, signatures
-    and that one target) that is not to be trusted; it is called before `output` appears.
+    and that one target) that is not to be trusted, and may leave a file beside the index that says that the target
+    is a part of the release; it is called before `output` appears.
     """
 
     reference: str
