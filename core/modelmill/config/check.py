@@ -1,6 +1,7 @@
 """Whether every name in build.toml that only plugins know is one that they offer."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from modelmill.config.profiles import profile_texts
 from modelmill.config.read import NAME, faults_error
@@ -8,7 +9,8 @@ from modelmill.config.records import Build, Target
 from modelmill.decode import Fault, suggestion
 from modelmill.errors import ConfigError
 from modelmill.hardware.schema import load_profile
-from modelmill.registry import Registry
+from modelmill.registry import Offer, Registry
+from modelmill.types import Maker
 
 
 def check_names(build: Build, registry: Registry) -> None:
@@ -41,14 +43,32 @@ def _target_faults(build: Build, target: Target, registry: Registry) -> list[Fau
     if target.quantizer is not None:
         faults += _unknown((*path, "quantizer"), "quantizer", target.quantizer, registry.quantizers.found)
     if target.format in registry.formats:
-        schemes = registry.formats[target.format].record.schemes
-        if target.scheme not in schemes:
-            hint = suggestion(target.scheme, schemes)
-            # Many names of schemes look alike, so that the nearest may not be meant: all are told.
-            every = f" It has {', '.join(schemes)}." if hint.endswith("?") else ""
-            message = f"format {target.format!r} has no scheme {target.scheme!r}; {hint}{every}"
-            faults.append(Fault((*path, "scheme"), message))
+        faults += _scheme_faults((*path, "scheme"), target, registry)
     return faults
+
+
+def _scheme_faults(path: tuple[str, ...], target: Target, registry: Registry) -> list[Fault]:
+    """Why nothing can give a target's scheme: its format does not have it, or has it only to be read."""
+    makers = [maker for _, maker in registry.makers()]
+    made = {scheme for maker in makers if _gives(maker) == target.format for scheme in maker.record.schemes}
+    schemes = registry.formats[target.format].record.schemes
+    if target.scheme in made and target.scheme in schemes:
+        return []
+    useful = [scheme for scheme in schemes if scheme in made]
+    if target.scheme in schemes:
+        given = (
+            f"choose one of {', '.join(useful)}" if useful else "`modelmill plugins` lists what each plugin converts"
+        )
+        return [Fault(path, f"nothing makes {target.format} {target.scheme}, which is only read; {given}")]
+    hint = suggestion(target.scheme, useful)
+    # Many names of schemes look alike, so that the nearest may not be meant: all are told.
+    every = f" It has {', '.join(useful)}." if hint.endswith("?") else ""
+    return [Fault(path, f"format {target.format!r} has no scheme {target.scheme!r}; {hint}{every}")]
+
+
+def _gives(maker: Offer[Maker[Any]]) -> str:
+    given: str = maker.record.gives  # type: ignore[attr-defined]
+    return given
 
 
 def _profile_faults(build: Build, target: Target, registry: Registry) -> list[Fault]:
