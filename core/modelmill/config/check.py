@@ -1,6 +1,5 @@
 """Whether every name in build.toml that only plugins know is one that they offer."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from modelmill.config.profiles import profile_texts
@@ -9,7 +8,7 @@ from modelmill.config.records import Build, Target
 from modelmill.decode import Fault, suggestion
 from modelmill.errors import ConfigError
 from modelmill.hardware.schema import load_profile
-from modelmill.registry import Offer, Registry
+from modelmill.registry import Offer, Offers, Registry
 from modelmill.types import Maker
 
 
@@ -22,11 +21,11 @@ def check_names(build: Build, registry: Registry) -> None:
             faults.append(
                 Fault(
                     ("source", name, "uri"),
-                    f"unknown kind of source {scheme!r}; {suggestion(scheme, registry.sources)}",
+                    f"unknown kind of source {scheme!r}; {registry.sources.nearest(scheme, registry.sources)}",
                 )
             )
         if source.format is not None:
-            faults += _unknown(("source", name, "format"), "format", source.format, registry.formats.found)
+            faults += _unknown(("source", name, "format"), source.format, registry.formats)
     if faults:
         raise faults_error(build.path, build.text, faults)
 
@@ -34,14 +33,14 @@ def check_names(build: Build, registry: Registry) -> None:
 def _target_faults(build: Build, target: Target, registry: Registry) -> list[Fault]:
     path = ("target", target.name)
     if target.hardware_file is None:
-        faults = _unknown((*path, "hardware"), "hardware profile", target.hardware, registry.hardware.found)
+        faults = _unknown((*path, "hardware"), target.hardware, registry.hardware)
     else:
         faults = _profile_faults(build, target, registry)
-    faults += _unknown((*path, "format"), "format", target.format, registry.formats.found)
+    faults += _unknown((*path, "format"), target.format, registry.formats)
     if target.converter is not None:
-        faults += _unknown((*path, "converter"), "converter", target.converter, registry.converters.found)
+        faults += _unknown((*path, "converter"), target.converter, registry.converters)
     if target.quantizer is not None:
-        faults += _unknown((*path, "quantizer"), "quantizer", target.quantizer, registry.quantizers.found)
+        faults += _unknown((*path, "quantizer"), target.quantizer, registry.quantizers)
     if target.format in registry.formats:
         faults += _scheme_faults((*path, "scheme"), target, registry)
     return faults
@@ -59,11 +58,13 @@ def _scheme_faults(path: tuple[str, ...], target: Target, registry: Registry) ->
         given = (
             f"choose one of {', '.join(useful)}" if useful else "`modelmill plugins` lists what each plugin converts"
         )
-        return [Fault(path, f"nothing makes {target.format} {target.scheme}, which is only read; {given}")]
-    hint = suggestion(target.scheme, useful)
-    # Many names of schemes look alike, so that the nearest may not be meant: all are told.
-    every = f" It has {', '.join(useful)}." if hint.endswith("?") else ""
-    return [Fault(path, f"format {target.format!r} has no scheme {target.scheme!r}; {hint}{every}")]
+        told = f"nothing makes {target.format} {target.scheme}, which is only read; {given}"
+    else:
+        hint = suggestion(target.scheme, useful)
+        # Many names of schemes look alike, so that the nearest may not be meant: all are told.
+        every = f" It has {', '.join(useful)}." if hint.endswith("?") else ""
+        told = f"format {target.format!r} has no scheme {target.scheme!r}; {hint}{every}"
+    return [Fault(path, registry.formats.beside(told))]
 
 
 def _gives(maker: Offer[Maker[Any]]) -> str:
@@ -84,5 +85,5 @@ def _profile_faults(build: Build, target: Target, registry: Registry) -> list[Fa
     return []
 
 
-def _unknown(path: tuple[str, ...], kind: str, name: str, known: Mapping[str, object]) -> list[Fault]:
-    return [] if name in known else [Fault(path, f"unknown {kind} {name!r}; {suggestion(name, known)}")]
+def _unknown(path: tuple[str, ...], name: str, known: Offers[Any]) -> list[Fault]:
+    return [] if name in known else [Fault(path, f"unknown {known.kind} {name!r}; {known.nearest(name, known)}")]
