@@ -1,5 +1,6 @@
 """Whether a licence is allowed: SPDX expressions, and the model licences that SPDX does not list, by name."""
 
+import difflib
 import functools
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -70,6 +71,38 @@ def normalise(stated: str) -> str:
     if stated.lower() in MODEL_LICENCES:
         return MODEL_LICENCES[stated.lower()].name
     return _write(parse(stated))
+
+
+def fault(stated: str) -> str | None:
+    """What is wrong with a licence that a person states: no expression, or a name that neither SPDX nor we know.
+
+    A licence of somebody's own says so: `LicenseRef-NAME`.
+    """
+    if stated.lower() in MODEL_LICENCES:
+        return None
+    try:
+        parse(stated)
+    except ArtifactError as error:
+        near = _near(stated)
+        return f"{error}; did you mean {near!r}?" if near else f"{error}; write one such as 'Apache-2.0 OR MIT'"
+    for word in _words(stated):
+        if word in ("(", ")") or word.upper() in {"AND", "OR", "WITH"} or _is_known(word):
+            continue
+        near = _near(word)
+        meant = f"did you mean {near!r}? A licence" if near else "a licence"
+        return f"licence {word!r} is not on SPDX's list; {meant} that is not there is written LicenseRef-NAME"
+    return None
+
+
+def _is_known(word: str) -> bool:
+    plain = word.removesuffix("+")
+    own = plain.startswith(("LicenseRef-", "DocumentRef-"))
+    return own or word.lower() in MODEL_LICENCES or plain.lower() in identifiers()
+
+
+def _near(word: str) -> str | None:
+    near = difflib.get_close_matches(word.lower(), identifiers(), n=1, cutoff=0.7)
+    return identifiers()[near[0]] if near else None
 
 
 def all_of(stated: Iterable[str]) -> str | None:

@@ -1,9 +1,13 @@
 """Whether this installation can do what its plugins offer, and the command that mends what it lacks."""
 
 import importlib.metadata
+import json
+import re
 import shutil
 import subprocess
 import sys
+import urllib.parse
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,8 +51,7 @@ def findings(
         yield Finding(name=f"plugin {plugin.name}", state="good", said=str(plugin))
     for item in registry.broken:
         said = f"{item.distribution} {item.version} {item.reason}"
-        mend = f"pip install --force-reinstall {item.distribution}"
-        yield Finding(name=f"plugin {item.name}", state="bad", said=said, mend=mend)
+        yield Finding(name=f"plugin {item.name}", state="bad", said=said, mend=_plugin_mend(item.distribution))
     for name, (requirement, users) in sorted(_tools(registry).items()):
         yield _tool(name, requirement, users, load=load_tools)
     if file is not None and file.is_file():
@@ -68,6 +71,18 @@ def _python() -> Finding:
     if sys.version_info[:2] < _OLDEST:
         return Finding(name="python", state="bad", said=said, mend="install Python 3.11 or later")
     return Finding(name="python", state="good", said=said)
+
+
+def _plugin_mend(distribution: str) -> str:
+    """How to mend a broken plugin: one from a folder is its author's to correct, and an index has it from others."""
+    try:
+        origin = importlib.metadata.distribution(distribution).read_text("direct_url.json")
+    except importlib.metadata.PackageNotFoundError:
+        origin = None
+    url = urllib.parse.urlsplit(json.loads(origin)["url"] if origin else "")
+    if url.scheme == "file":
+        return f"correct it in {urllib.request.url2pathname(url.path)}"
+    return f"pip install --force-reinstall {distribution}"
 
 
 def _toolchain(toolchain: Toolchain, known: LockedToolchain | None, lock: str, store: Path, users: str) -> Finding:
@@ -108,7 +123,10 @@ def _parts(registry: Registry, file: Path) -> Iterator[Finding]:
     except ConfigError as error:
         first, *more = str(error).splitlines()
         said = f"{first} (and {len(more)} more)" if more else first
-        yield Finding(name=file.name, state="bad", said=said, mend="modelmill plan")
+        line = re.match(rf"{re.escape(file.name)}:(\d+):", first)
+        mend = f"correct line {line[1]} of {file.name}" if line else f"correct {file.name}"
+        mend += "; `modelmill plan` tells the other mistakes" if more else ""
+        yield Finding(name=file.name, state="bad", said=said, mend=mend)
         return
     for name, (requirement, users) in used.items():
         if requirement:

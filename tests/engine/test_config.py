@@ -126,3 +126,46 @@ def test_any_text_is_a_build_or_a_config_error(text: str) -> None:
         parse(text, Path("build.toml"), REGISTRY)
     except ConfigError as error:
         assert str(error).startswith("build.toml:")  # noqa: PT017 - either outcome is fine
+
+
+@pytest.mark.parametrize(
+    ("stated", "said"),
+    [
+        ("Apache 2.0", "is not an SPDX expression: '2.0' is one word too many; did you mean 'Apache-2.0'?"),
+        ("MIT OR", "is not an SPDX expression: a licence is missing; write one such as "),
+        ("Apache-2", "is not on SPDX's list; did you mean 'Apache-2.0'? A licence that is not there is written"),
+        ("MIT OR (Apache-2)", "'Apache-2' is not on SPDX's list; did you mean 'Apache-2.0'?"),
+        ("ours", "is not on SPDX's list; a licence that is not there is written LicenseRef-NAME"),
+    ],
+)
+def test_a_licence_that_is_wrong_is_told_where_it_stands(stated: str, said: str) -> None:
+    text = BUILD.replace('license = "MIT"', f'license = "{stated}"')
+    (fault,) = faults(text)
+    assert fault.startswith("build.toml:5: licence ")
+    assert said in fault
+    (fault,) = faults(BUILD.replace('uri = "words"', f'uri = "words"\nlicense = "{stated}"'))
+    assert fault.startswith("build.toml:9: licence ")
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        "apache-2.0",
+        "llama3.2",
+        "LicenseRef-Ours",
+        "LicenseRef-Gemma",
+        "GPL-2.0+ WITH Classpath-exception-2.0 OR (MIT AND gemma)",
+    ],
+)
+def test_a_licence_of_spdx_or_of_a_model_or_of_ones_own_is_right(stated: str) -> None:
+    assert parse(BUILD.replace('license = "MIT"', f'license = "{stated}"'), Path("build.toml"), REGISTRY)
+
+
+def test_a_plan_tells_of_a_key_that_is_not_there(mill: Mill) -> None:
+    text = BUILD.replace('mode = "none"', 'key = "keys/release.pem"')
+    mill.write(text)
+    (warning,) = [line for line in mill.run("plan", "plain").err.splitlines() if "key" in line]
+    assert warning.startswith("modelmill: warning: build.toml: [sign] key 'keys/release.pem' is not there")
+    assert "`modelmill keys new " in warning
+    assert mill.run("keys", "new", "keys/release.pem").code == 0
+    assert "key" not in mill.run("plan", "plain").err

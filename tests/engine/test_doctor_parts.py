@@ -91,17 +91,28 @@ def test_without_a_build_file_no_source_is_told_of(parts: Mill) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "said", "mended"),
     [
-        ('uri = "words"', 'uri = "venus:words"', "build.toml:8: unknown kind of source 'venus'"),
-        ('mode = "none"', 'key = "sael:mine"', "unknown signer 'sael'"),
-        ("[project]", "[project", "build.toml:2:"),
+        (
+            'uri = "words"',
+            'uri = "venus:words"',
+            "build.toml:8: unknown kind of source 'venus'",
+            "correct line 8 of build.toml",
+        ),
+        ('mode = "none"', 'key = "sael:mine"', "unknown signer 'sael'", "correct build.toml"),
+        ("[project]", "[project", "build.toml:2:", "correct line 2 of build.toml"),
+        (
+            'hardware = "bench"\nformat = "loud"',
+            'hardware = "bank"\nformat = "laud"',
+            "(and 1 more)",
+            "correct line 13 of build.toml; `modelmill plan` tells the other mistakes",
+        ),
     ],
 )
-def test_a_build_file_that_is_wrong_is_a_finding(parts: Mill, old: str, new: str, said: str) -> None:
+def test_a_build_file_that_is_wrong_is_a_finding(parts: Mill, old: str, new: str, said: str, mended: str) -> None:
     parts.write(BUILD.replace(old, new))
     state, sentence, mend = told(parts)["build.toml"]
-    assert (state, mend) == ("bad", "modelmill plan")
+    assert (state, mend) == ("bad", mended)
     assert said in sentence
     assert parts.run("doctor", "--quick").code == 1
 

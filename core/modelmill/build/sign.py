@@ -44,6 +44,18 @@ def public_key(key: str, base: Path, registry: Registry) -> PublicKey:
     return open_key(key, base, registry).public_key
 
 
+def key_warnings(build: Build, registry: Registry) -> tuple[str, ...]:
+    """What a build would stop at for want of a key: a file that is made on purpose, once, and is not there."""
+    if build.sign.mode == "none" or build.sign.key is None or _offer(build.sign.key, registry)[0].record.create is None:
+        return ()
+    lacking = [file for file in key_files(build, registry) or () if not file.is_file()]
+    return tuple(
+        f"{build.path.name}: [sign] key {build.sign.key!r} is not there, and `modelmill build` needs it; "
+        f"`modelmill keys new {file}` makes one"
+        for file in lacking
+    )
+
+
 def key_files(build: Build, registry: Registry) -> tuple[Path, ...] | None:
     """The files that a build's key follows from; None where it may change without a file doing so."""
     if build.sign.mode == "none":

@@ -7,6 +7,7 @@ import click
 
 from modelmill.build.make import outstanding
 from modelmill.build.prepare import prepare, store_folder
+from modelmill.build.sign import key_warnings
 from modelmill.build.why import why
 from modelmill.cli import exceptions, options, show
 from modelmill.cli.explain import why_document, why_text
@@ -48,7 +49,8 @@ def command(
             note=note,
         )
     todo = outstanding(prepared)
-    for warning in (*prepared.plan.warnings, *too_large(todo.steps.values(), memory())):
+    keys = key_warnings(prepared.build, prepared.registry)
+    for warning in (*keys, *prepared.plan.warnings, *too_large(todo.steps.values(), memory())):
         show.warn(warning)
     found = why(prepared, todo) if with_why else ()
     store.index.save()

@@ -1,6 +1,6 @@
 """Whether every name in build.toml that only plugins know is one that they offer."""
 
-from collections.abc import Mapping
+from typing import Any
 
 from modelmill.config.profiles import profile_texts
 from modelmill.config.read import NAME, faults_error
@@ -8,7 +8,8 @@ from modelmill.config.records import Build, Target
 from modelmill.decode import Fault, suggestion
 from modelmill.errors import ConfigError
 from modelmill.hardware.schema import load_profile
-from modelmill.registry import Registry
+from modelmill.registry import Offer, Offers, Registry
+from modelmill.types import Maker
 
 
 def check_names(build: Build, registry: Registry) -> None:
@@ -20,11 +21,11 @@ def check_names(build: Build, registry: Registry) -> None:
             faults.append(
                 Fault(
                     ("source", name, "uri"),
-                    f"unknown kind of source {scheme!r}; {suggestion(scheme, registry.sources)}",
+                    f"unknown kind of source {scheme!r}; {registry.sources.nearest(scheme, registry.sources)}",
                 )
             )
         if source.format is not None:
-            faults += _unknown(("source", name, "format"), "format", source.format, registry.formats.found)
+            faults += _unknown(("source", name, "format"), source.format, registry.formats)
     if faults:
         raise faults_error(build.path, build.text, faults)
 
@@ -32,23 +33,43 @@ def check_names(build: Build, registry: Registry) -> None:
 def _target_faults(build: Build, target: Target, registry: Registry) -> list[Fault]:
     path = ("target", target.name)
     if target.hardware_file is None:
-        faults = _unknown((*path, "hardware"), "hardware profile", target.hardware, registry.hardware.found)
+        faults = _unknown((*path, "hardware"), target.hardware, registry.hardware)
     else:
         faults = _profile_faults(build, target, registry)
-    faults += _unknown((*path, "format"), "format", target.format, registry.formats.found)
+    faults += _unknown((*path, "format"), target.format, registry.formats)
     if target.converter is not None:
-        faults += _unknown((*path, "converter"), "converter", target.converter, registry.converters.found)
+        faults += _unknown((*path, "converter"), target.converter, registry.converters)
     if target.quantizer is not None:
-        faults += _unknown((*path, "quantizer"), "quantizer", target.quantizer, registry.quantizers.found)
+        faults += _unknown((*path, "quantizer"), target.quantizer, registry.quantizers)
     if target.format in registry.formats:
-        schemes = registry.formats[target.format].record.schemes
-        if target.scheme not in schemes:
-            hint = suggestion(target.scheme, schemes)
-            # Many names of schemes look alike, so that the nearest may not be meant: all are told.
-            every = f" It has {', '.join(schemes)}." if hint.endswith("?") else ""
-            message = f"format {target.format!r} has no scheme {target.scheme!r}; {hint}{every}"
-            faults.append(Fault((*path, "scheme"), message))
+        faults += _scheme_faults((*path, "scheme"), target, registry)
     return faults
+
+
+def _scheme_faults(path: tuple[str, ...], target: Target, registry: Registry) -> list[Fault]:
+    """Why nothing can give a target's scheme: its format does not have it, or has it only to be read."""
+    makers = [maker for _, maker in registry.makers()]
+    made = {scheme for maker in makers if _gives(maker) == target.format for scheme in maker.record.schemes}
+    schemes = registry.formats[target.format].record.schemes
+    if target.scheme in made and target.scheme in schemes:
+        return []
+    useful = [scheme for scheme in schemes if scheme in made]
+    if target.scheme in schemes:
+        given = (
+            f"choose one of {', '.join(useful)}" if useful else "`modelmill plugins` lists what each plugin converts"
+        )
+        told = f"nothing makes {target.format} {target.scheme}, which is only read; {given}"
+    else:
+        hint = suggestion(target.scheme, useful)
+        # Many names of schemes look alike, so that the nearest may not be meant: all are told.
+        every = f" It has {', '.join(useful)}." if hint.endswith("?") else ""
+        told = f"format {target.format!r} has no scheme {target.scheme!r}; {hint}{every}"
+    return [Fault(path, registry.formats.beside(told))]
+
+
+def _gives(maker: Offer[Maker[Any]]) -> str:
+    given: str = maker.record.gives  # type: ignore[attr-defined]
+    return given
 
 
 def _profile_faults(build: Build, target: Target, registry: Registry) -> list[Fault]:
@@ -64,5 +85,5 @@ def _profile_faults(build: Build, target: Target, registry: Registry) -> list[Fa
     return []
 
 
-def _unknown(path: tuple[str, ...], kind: str, name: str, known: Mapping[str, object]) -> list[Fault]:
-    return [] if name in known else [Fault(path, f"unknown {kind} {name!r}; {suggestion(name, known)}")]
+def _unknown(path: tuple[str, ...], name: str, known: Offers[Any]) -> list[Fault]:
+    return [] if name in known else [Fault(path, f"unknown {known.kind} {name!r}; {known.nearest(name, known)}")]

@@ -12,6 +12,7 @@ from modelmill.config.records import Build, Defaults, Document, Target, TargetTa
 from modelmill.decode import DecodeError, Fault, decode, suggestion
 from modelmill.errors import ConfigError
 from modelmill.registry import Reader, Registry, fill
+from modelmill_artifacts import licence
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
 TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
@@ -113,6 +114,14 @@ def _semantic_faults(table: Mapping[str, Any], document: Document | None) -> lis
                 f"{version!r} is not a version: letters, digits, '.', '_' and '-', at most 128, as an OCI tag",
             )
         )
+    stated: list[tuple[tuple[str, ...], Any]] = [(("project",), project)]
+    stated += [(("source", key), item) for key, item in _table(table, "source").items()]
+    faults += [
+        Fault((*path, "license"), wrong)
+        for path, item in stated
+        if isinstance(item, Mapping) and isinstance(item.get("license"), str)
+        if (wrong := licence.fault(item["license"])) is not None
+    ]
     for kind in ("target", "source"):
         faults.extend(
             Fault((kind, key), f"{key!r} is not a name for a {kind}: lower-case letters, digits, '.', '_', '-'")

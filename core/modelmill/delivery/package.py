@@ -19,7 +19,7 @@ def packager(registry: Registry, verb: str, form: str) -> Offer[Packager[Any]]:
     """The packager of this name that a verb offers. ConfigError lists what there is."""
     known = {name for name in registry.packagers if registry.packagers[name].record.verb == verb}
     if form not in known:
-        raise ConfigError(f"nothing can {verb} as {form!r}; {suggestion(form, known)}")
+        raise ConfigError(f"nothing can {verb} as {form!r}; {registry.packagers.nearest(form, known)}")
     return registry.packagers[form]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_origin, get_type_hints
 
-from modelmill.decode import DecodeError, decode, suggestion
+from modelmill.decode import DecodeError, decode
 from modelmill.errors import ConfigError, ModelmillError, PluginError
 from modelmill.hardware.machine import detect
 from modelmill.registry import Offer, Registry
@@ -20,7 +20,7 @@ def find(reference: str, registry: Registry) -> tuple[Offer[Remote[Any]], str]:
     if not separator:
         scheme, rest = DEFAULT_SCHEME, reference
     if scheme not in registry.remotes:
-        raise ConfigError(f"unknown kind of remote {scheme!r}; {suggestion(scheme, registry.remotes)}")
+        raise ConfigError(f"unknown kind of remote {scheme!r}; {registry.remotes.nearest(scheme, registry.remotes)}")
     return registry.remotes[scheme], rest
 
 

@@ -1,7 +1,7 @@
 """Which converters and quantizers lead from a model as it is to a model as a target wants it."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from modelmill.config import Target
@@ -23,19 +23,36 @@ class Tries(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Found:
-    routes: list[tuple[Move, ...]]
-    refusals: dict[str, bool]
-    """Reasons, and whether one is of a maker that was asked for the target's own scheme."""
+    """What a search came upon.
+
+    `asked` holds, of each maker that was asked for what the target itself wants, the length of the longest way to it
+    and why it refused there; `helpers` the reasons of those that would only have led on.
+    """
+
+    routes: list[tuple[Move, ...]] = field(default_factory=list)
+    asked: dict[tuple[str, str], tuple[int, list[str]]] = field(default_factory=dict)
+    helpers: list[str] = field(default_factory=list)
+
+    def refused(self, moves: tuple[Move, ...], kind: str, offer: Offer[Maker[Any]], reason: str) -> None:
+        """Keep what a maker said of the longest way: that one was tried because it refused the shorter ones."""
+        name = (kind, offer.record.name)
+        length, reasons = self.asked.get(name, (0, []))
+        self.asked[name] = (len(moves), [*(reasons if length == len(moves) else ()), reason])
+
+    def reasons(self) -> list[str]:
+        """What those say who could give the target's scheme at once; where there is none, what the helpers say."""
+        told = [reason for _, reasons in self.asked.values() for reason in reasons] or self.helpers
+        return list(dict.fromkeys(told))
 
 
 def search(start: Facts, target: Target, makers: Makers, attempt: Tries) -> tuple[Move, ...]:
     """The one shortest route that nothing refuses.
 
-    A longer route is never taken where a shorter one exists, no record is used twice in a route, and fused
-    records are not routes of their own. Raises PlanError where there is no route, with the reasons why not, or
-    several, with their names.
+    A longer route is never taken where a shorter one exists, no record is used twice in a route, none comes back to a
+    format that it had unless the target wants it, and fused records are not routes of their own. Raises PlanError where
+    there is no route, with the reasons why not, or several, with their names.
     """
-    found = _Found(routes=[], refusals={})
+    found = _Found()
     leading = _leading(makers, target.format)
     frontier: list[tuple[Move, ...]] = [()]
     for _ in range(_LONGEST):
@@ -43,17 +60,16 @@ def search(start: Facts, target: Target, makers: Makers, attempt: Tries) -> tupl
         if found.routes:
             return _only(found, target)
         open_ways = [
-            (moves, kind, offer)
-            for moves in frontier
-            for kind, offer in _usable(makers, moves[-1].facts if moves else start, moves, leading)
+            (moves, kind, offer) for moves in frontier for kind, offer in _usable(makers, start, target, moves, leading)
         ]
         for way in open_ways:
             _end(found, target, attempt, *way)
         if found.routes:
             return _only(found, target)
         # Only now: what a longer way would need may be a tool, or a toolchain, that nobody asked for.
-        frontier = [longer for way in open_ways if (longer := _extend(found, attempt, *way)) is not None]
-    raise PlanError(_impossible(start, target, found.refusals))
+        promising = [way for way in open_ways if _leads_on(makers, start, target, leading, *way)]
+        frontier = [longer for way in promising if (longer := _extend(found, attempt, *way)) is not None]
+    raise PlanError(_impossible(start, target, found.reasons()))
 
 
 def _only(found: _Found, target: Target) -> tuple[Move, ...]:
@@ -92,7 +108,7 @@ def _put_in(
     for kind, offer in composers(target, makers, facts.format, moves):
         result = attempt(moves, kind, offer, None)
         if isinstance(result, Refusal):
-            found.refusals[result.reason] = True
+            found.refused(moves, kind, offer, result.reason)
             return None
         moves = (*moves, result)
     return moves
@@ -120,12 +136,41 @@ def _leading(makers: Makers, wanted: str) -> frozenset[str]:
 
 
 def _usable(
-    makers: Makers, facts: Facts, moves: tuple[Move, ...], leading: frozenset[str]
+    makers: Makers, start: Facts, target: Target, moves: tuple[Move, ...], leading: frozenset[str]
 ) -> Iterator[tuple[str, Offer[Maker[Any]]]]:
+    """The makers that a way may go on with."""
     used = {(move.kind, move.offer.record.name) for move in moves}
-    for kind, offer in makers.get(facts.format, ()):
-        if (kind, offer.record.name) not in used and gives(offer) in leading and not is_composer(kind, offer):
+    shapes = [start.format, *(move.facts.format for move in moves)]
+    # A model comes back only to be as the target wants it: what was packed is unpacked and packed anew.
+    left = set(shapes) - {shapes[-1], target.format}
+    for kind, offer in makers.get(shapes[-1], ()):
+        if (kind, offer.record.name) not in used and gives(offer) in leading - left and not is_composer(kind, offer):
             yield kind, offer
+
+
+def _leads_on(
+    makers: Makers,
+    start: Facts,
+    target: Target,
+    leading: frozenset[str],
+    moves: tuple[Move, ...],
+    kind: str,
+    offer: Offer[Maker[Any]],
+) -> bool:
+    """Whether anything would take what a converter makes; otherwise it is not asked, and nobody reads why it refuses.
+
+    A converter that gives nothing but schemes of a quantizer's makes what such a quantizer makes, not what it takes.
+    """
+    if kind != "converter":
+        return False
+    used = {(kind, offer.record.name), *((move.kind, move.offer.record.name) for move in moves)}
+    left = {start.format, *(move.facts.format for move in moves)} - {gives(offer), target.format}
+    for later, further in makers.get(gives(offer), ()):
+        if (later, further.record.name) in used or gives(further) not in leading - left:
+            continue
+        if later == "converter" or not set(offer.record.schemes) <= set(further.record.schemes):
+            return True
+    return False
 
 
 def _end(
@@ -140,7 +185,7 @@ def _end(
         return
     result = attempt(moves, kind, offer, target.scheme)
     if isinstance(result, Refusal):
-        found.refusals[result.reason] = True
+        found.refused(moves, kind, offer, result.reason)
     else:
         found.routes.append((*moves, result))
 
@@ -149,11 +194,9 @@ def _extend(
     found: _Found, attempt: Tries, moves: tuple[Move, ...], kind: str, offer: Offer[Maker[Any]]
 ) -> tuple[Move, ...] | None:
     """The way that is one converter longer, its scheme left to it; None where that is refused."""
-    if kind != "converter":
-        return None
     result = attempt(moves, kind, offer, None)
     if isinstance(result, Refusal):
-        found.refusals.setdefault(result.reason, False)
+        found.helpers.append(result.reason)
         return None
     return (*moves, result)
 
@@ -171,12 +214,11 @@ def _ambiguous(target: Target, routes: list[tuple[Move, ...]]) -> str:
     )
 
 
-def _impossible(start: Facts, target: Target, refusals: Mapping[str, bool]) -> str:
-    """What those say who could give the target's scheme at once; where there is none, what all say who could help."""
-    direct = any(refusals.values())
-    reasons = [reason for reason, of_scheme in refusals.items() if of_scheme or not direct]
+def _impossible(start: Facts, target: Target, reasons: list[str]) -> str:
     if reasons:
-        return f"target {target.name!r}: " + "; ".join(reasons)
+        return f"target {target.name!r}: " + "; ".join(
+            [*(item.removesuffix(".") for item in reasons[:-1]), reasons[-1]]
+        )
     if untaken := missing(target, ()):
         return (
             f"target {target.name!r}: nothing on the way from {start.format} to {target.format} {target.scheme} takes "

@@ -2,7 +2,7 @@
 
 import importlib.metadata
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
 import pluggy
@@ -81,9 +81,12 @@ def load() -> Registry:
         deprecations=(),
     )
     dead = {item.name for item in broken}
+    kinds = {name: getattr(registry, name) for name in Registry.__slots__}
+    offers = {name: replace(found, broken=tuple(broken)) for name, found in kinds.items() if isinstance(found, Offers)}
     return Registry(
         **{
-            **{name: getattr(registry, name) for name in Registry.__slots__},
+            **kinds,
+            **offers,
             "plugins": tuple(plugin for plugin in registry.plugins if plugin.name not in dead),
             "broken": tuple(broken),
             "deprecations": tuple(f"{who}: {told}" for who, lines in heard.items() for told in dict.fromkeys(lines)),

@@ -1,6 +1,6 @@
 """What plugins offer, as values: every offer by its name, with the plugin whose it is."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -63,19 +63,34 @@ class Offer(Generic[Record]):
 
 @dataclass(frozen=True, slots=True)
 class Offers(Generic[Record]):
-    """All offers of one kind, by name. A name that two plugins offer is nobody's until one of them is removed."""
+    """All offers of one kind, by name. A name that two plugins offer is nobody's until one of them is removed.
+
+    `broken` are the plugins that may have offered more.
+    """
 
     kind: str
     found: Mapping[str, tuple[Offer[Record], ...]]
+    broken: tuple[Broken, ...] = ()
 
     def __getitem__(self, name: str) -> Offer[Record]:
         """The one offer of this name; ConfigError where there is none, PluginError where there are several."""
         if name not in self.found:
-            raise ConfigError(f"unknown {self.kind} {name!r}; {suggestion(name, self.found)}")
+            raise ConfigError(f"unknown {self.kind} {name!r}; {self.nearest(name, self.found)}")
         if len(self.found[name]) > 1:
             owners = " and ".join(sorted(str(offer.plugin) for offer in self.found[name]))
             raise PluginError(f"{owners} both offer the {self.kind} {name!r}; remove one of them")
         return self.found[name][0]
+
+    def nearest(self, name: str, known: Iterable[str]) -> str:
+        """A clause on an unknown name: which known one is near, or what there is; and which plugins are broken."""
+        return self.beside(suggestion(name, known))
+
+    def beside(self, told: str) -> str:
+        """What is told of an unknown name, and with it the plugins that are broken: it may be one of theirs."""
+        if not self.broken:
+            return told
+        reasons = "; ".join(dict.fromkeys(str(item) for item in self.broken))
+        return f"{told}{' A' if told.endswith(('?', '.')) else '; a'} broken plugin may have it: {reasons}"
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self.found))

@@ -16,6 +16,8 @@ from modelmill.hardware.schema import load_profile
 from modelmill.inspection.folder import inspect
 from modelmill.printable import printable
 from modelmill.registry import Registry
+from modelmill_artifacts import licence as licences
+from modelmill_artifacts.errors import ArtifactError
 
 _PREFERRED = {"gguf": "Q4_K_M", "onnx": "int4", "mlx": "4bit"}
 """The scheme to start with in a format: the one of four bits that its users take most."""
@@ -131,12 +133,19 @@ def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
+def _licence(stated: str | None) -> str:
+    """The line of the licence; one of a name that SPDX does not list is written as that."""
+    if stated is None:
+        return '# license = "Apache-2.0"   # the licence that the artifacts are given; the source states none'
+    try:
+        return f"license = {_quoted(stated if licences.fault(stated) is None else licences.normalise(stated))}"
+    except ArtifactError:
+        said = _quoted(stated)
+        return f'# license = "Apache-2.0"   # an SPDX expression of what the source states: {said}'
+
+
 def _text(model: str, name: str, shape: str, scheme: str, device: str, known: _Known) -> str:
-    licence = (
-        f"license = {_quoted(known.licence)}"
-        if known.licence
-        else '# license = "Apache-2.0"   # the licence that the artifacts are given; the source states none'
-    )
+    licence = _licence(known.licence)
     again = (
         f"# It was quantized before, to {known.quantization}. Start from original weights where you have them.\n"
         "requantize = true\n"
