@@ -80,6 +80,10 @@ def _read(place: Origin, folder: Path, registry: Registry) -> Facts:
         raise type(error)(f"source {place.name!r}: {error}") from error
 
 
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
 def _detect(place: Origin, folder: Path, registry: Registry) -> Offer[Format]:
     is_allowed = place.table.pickle != "refuse"
     if place.table.format is not None:
@@ -97,6 +101,8 @@ def _detect(place: Origin, folder: Path, registry: Registry) -> Offer[Format]:
         return found[0]
     known = ", ".join(registry.formats)
     if not found:
+        if empty := sorted(str(path.relative_to(folder)) for path in _files(folder) if not path.stat().st_size):
+            raise ConfigError(f"there is nothing in {', '.join(empty)} (0 bytes); bring the file whole")
         raise ConfigError(f"its files are of no known format ({known}); say `format = …` in [source.{place.name}]")
     several = ", ".join(offer.record.name for offer in found)
     raise ConfigError(f"its files could be {several}; say `format = …` in [source.{place.name}]")

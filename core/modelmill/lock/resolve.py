@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from modelmill.config import Build, SourceTable
+from modelmill.config.lines import line_of, locate
 from modelmill.errors import SourceError
 from modelmill.facts import parameters
 from modelmill.lock.choose import choose
@@ -17,7 +18,7 @@ from modelmill.lock.reading import read_facts
 from modelmill.lock.records import Drift, LockedFile, LockedSource, digest, drift
 from modelmill.registry import Registry
 from modelmill.store import Store
-from modelmill.types import Facts, SourceFile
+from modelmill.types import Facts, Resolution, SourceFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +146,7 @@ class Resolver:
         self._fetcher.refuse_unresolved(place)
         workspace = self._store.workspace(f"source-{place.name}")
         try:
-            found = place.resolve(workspace.scratch)
+            found = self._found(place, workspace.scratch)
             files = choose(place.name, place.table, found)
             if found.root is not None:
                 locked = self._digest_in_place(found.root, files)
@@ -159,6 +160,17 @@ class Resolver:
             workspace.remove()
         stated = (LockedFile(path=f.path, size=f.size, sha256=f.sha256) for f in files if f.sha256 is not None)
         return _Now(revision=found.revision, files=tuple(sorted((*stated, *read), key=lambda file: file.path)))
+
+    def _found(self, place: Origin, scratch: Path) -> Resolution:
+        """What a source stands for now; where it is not on this machine, the error says which line named it."""
+        try:
+            return place.resolve(scratch)
+        except SourceError as error:
+            if not place.offer.record.local:
+                raise
+            lines = locate(self._build.path.read_text(encoding="utf-8"))
+            line = line_of(lines, ("source", place.name, "uri"))
+            raise SourceError(f"{self._build.path.name}:{line}: source {place.name!r}: {error}") from error
 
     def _known(self, place: Origin, revision: str) -> dict[tuple[str, int], str]:
         """The digests that the lock has of this very revision."""
