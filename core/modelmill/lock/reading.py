@@ -7,13 +7,13 @@ from modelmill.errors import ConfigError, ModelmillError
 from modelmill.facts import decode_facts, encode_facts
 from modelmill.installed.digests import package_digest
 from modelmill.lock.fetching import Fetcher
-from modelmill.lock.layout import lay_out
+from modelmill.lock.layout import lay_out, show_in_place
 from modelmill.lock.origin import Origin
 from modelmill.lock.peek import can_peek
 from modelmill.lock.records import LockedSource
 from modelmill.registry import Offer, Registry
 from modelmill.store import Store
-from modelmill.types import Facts, Format
+from modelmill.types import Facts, Format, SourceFile
 from modelmill_artifacts import canonical
 
 
@@ -44,6 +44,16 @@ def read_facts(
         workspace.remove()
     store.keep_facts(peeked if headers else whole, encode_facts(facts))
     return facts, bool(headers)
+
+
+def check_headers(place: Origin, root: Path, files: tuple[SourceFile, ...], store: Store, registry: Registry) -> None:
+    """Have the format's owner look at files in place before anything else reads them. Its errors are `read_facts`'s."""
+    workspace = store.workspace(f"facts-{place.name}")
+    try:
+        show_in_place(root, files, workspace.folder / "in")
+        _read(place, workspace.folder / "in", registry)
+    finally:
+        workspace.remove()
 
 
 def _keys(locked: LockedSource, table: SourceTable, registry: Registry, store: Store) -> tuple[str, str]:

@@ -1,6 +1,6 @@
 """Sources of build.toml → their locked files and facts, and those files on this machine."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,11 +14,14 @@ from modelmill.lock.fetching import RESOLVED, Fetcher
 from modelmill.lock.layout import lay_out
 from modelmill.lock.origin import Origin, origin, stated_uri
 from modelmill.lock.peek import can_peek
-from modelmill.lock.reading import read_facts
+from modelmill.lock.reading import check_headers, read_facts
 from modelmill.lock.records import Drift, LockedFile, LockedSource, digest, drift
 from modelmill.registry import Registry
 from modelmill.store import Store
 from modelmill.types import Facts, Resolution, SourceFile
+
+_LONG = 1 << 28
+"""Bytes of which the reading may take a second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +50,7 @@ class Resolver:
     """Resolves the sources of one build file against its lock, and brings their files when they are wanted.
 
     With `offline` nothing is asked for elsewhere: what neither lock nor store has is a SourceError. `note` is
-    told how far fetching is.
+    told how far fetching is, `told` of a reading that takes long.
     """
 
     def __init__(
@@ -59,10 +62,12 @@ class Resolver:
         *,
         offline: bool = False,
         note: Note | None = None,
+        told: Callable[[str], None] = lambda line: None,  # noqa: ARG005
     ) -> None:
         self._build = build
         self._registry = registry
         self._store = store
+        self._told = told
         self._locked = locked
         self._fetcher = Fetcher(store=store, offline=offline, note=note)
 
@@ -149,6 +154,7 @@ class Resolver:
             found = self._found(place, workspace.scratch)
             files = choose(place.name, place.table, found)
             if found.root is not None:
+                self._before_reading(place, found.root, files)
                 locked = self._digest_in_place(found.root, files)
                 # What lies in place has no revision but its content.
                 return _Now(revision=f"sha256:{digest(locked)}", files=locked, root=found.root)
@@ -178,6 +184,16 @@ class Resolver:
         if known is None or (known.uri, known.revision) != (place.stated, revision):
             return {}
         return {(file.path, file.size): file.sha256 for file in known.files}
+
+    def _before_reading(self, place: Origin, root: Path, files: tuple[SourceFile, ...]) -> None:
+        """Where reading every byte takes long: look at the headers first, which may refuse it, and say what goes on."""
+        index = self._store.index
+        unread = sum(
+            file.size for file in files if (root / file.path).is_file() and not index.vouches(root / file.path)
+        )
+        if unread >= _LONG:
+            check_headers(place, root, files, self._store, self._registry)
+            self._told(f"source {place.name}: reading {unread:,} bytes for their digests")
 
     def _digest_in_place(self, root: Path, files: tuple[SourceFile, ...]) -> tuple[LockedFile, ...]:
         found = []
