@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from modelmill import ConvertError, Tensor
-from modelmill.recipe import Keep, Recipe, RecipeError, Rule, Setting, When, assign, extend, parse_toml
+from modelmill.recipe import Keep, Recipe, RecipeError, Rule, Setting, When, assign, check_matched, extend, parse_toml
 from modelmill_gguf import file_types
 from modelmill_gguf.tensor_types import TYPES
 
@@ -104,6 +104,9 @@ def decide(
     overrides = _overrides(options)
     try:
         assignments = assign(recipe, ordered, setting, fits=_fits, overrides=tuple(rule for rule, _ in overrides))
+        if options.recipe is not None and not options.pure:
+            quantized = [found.tensor for found in assignments if found.wanted is not None]
+            check_matched(options.recipe.rules, quantized, setting)
     except RecipeError as error:
         raise ConvertError(str(error)) from error
     used = {found.override for found in assignments}

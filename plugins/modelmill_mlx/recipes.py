@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 
 from modelmill import ConvertError, Tensor
-from modelmill.recipe import Recipe, RecipeError, Setting, assign, extend, parse_toml
+from modelmill.recipe import Recipe, RecipeError, Setting, assign, check_matched, extend, parse_toml
 from modelmill_mlx.schemes import RECIPES, TYPES, Quantization, of_type
 
 ARCHITECTURES = {"granite": "granite"}
@@ -32,7 +32,10 @@ def chosen(
     """
     own = ARCHITECTURES.get(setting.architecture or "")
     if recipe is not None or scheme in RECIPES:
-        return _mixed(tensors, _full(scheme, recipe), group_size, setting)
+        mixed = _mixed(tensors, _full(scheme, recipe), group_size, setting)
+        quantized = [tensor for tensor in tensors if tensor.name in mixed]
+        check_matched(() if recipe is None else recipe.rules, quantized, setting)
+        return mixed
     usual = of_type(scheme, group_size)
     found: dict[str, Choice] = {t.name: (usual, None) for t in tensors}
     if own is not None:

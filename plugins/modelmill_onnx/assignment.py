@@ -4,7 +4,7 @@ from collections.abc import Container, Iterable
 from importlib import resources
 
 from modelmill import ConvertError, Tensor
-from modelmill.recipe import Recipe, Setting, assign, extend, parse_toml
+from modelmill.recipe import Recipe, Setting, assign, check_matched, extend, parse_toml
 from modelmill_onnx.options import Algorithm, QuantizeOptions
 
 BITS = {"int4": 4, "int8": 8}
@@ -41,7 +41,11 @@ def _named(name: str) -> Recipe:
     return parse_toml((resources.files("modelmill_onnx") / "recipes" / f"{name}.toml").read_text())
 
 
-def assign_bits(recipe: Recipe, matrices: Iterable[Tensor], setting: Setting) -> dict[str, int]:
-    """Bits of every matrix that is quantized, by name."""
+def assign_bits(
+    recipe: Recipe, matrices: Iterable[Tensor], setting: Setting, own: Recipe | None = None
+) -> dict[str, int]:
+    """Bits of every matrix that is quantized, by name. RecipeError where a rule of a target's `own` is for none."""
     assigned = assign(recipe, matrices, setting, fits=lambda kind, tensor: True)  # noqa: ARG005
+    if own is not None:
+        check_matched(own.rules, [item.tensor for item in assigned if item.type], setting)
     return {item.tensor.name: BITS[item.type] for item in assigned if item.type}

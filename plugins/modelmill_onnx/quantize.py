@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 
 from modelmill import ConvertError, Job, Tensor, create
-from modelmill.recipe import Setting
+from modelmill.recipe import RecipeError, Setting
 from modelmill_onnx import kernels, rewrite
 from modelmill_onnx.assignment import algorithm_for, assign_bits, recipe_for
 from modelmill_onnx.blocks import Array, Grid, Packed, report_padding
@@ -81,7 +81,11 @@ def _tasks(job: Job[QuantizeOptions], model: onnx.ModelProto) -> dict[str, Task]
         tied=any(matrix.lookups and matrix.products for matrix in matrices.values()),
     )
     tensors = [Tensor(name=name, dtype=matrix.dtype, shape=matrix.shape) for name, matrix in matrices.items()]
-    bits = assign_bits(recipe_for(job.scheme, job.options.recipe), tensors, setting)
+    own = job.options.recipe
+    try:
+        bits = assign_bits(recipe_for(job.scheme, own), tensors, setting, own)
+    except RecipeError as error:
+        raise ConvertError(str(error)) from error
     return {
         tensor.name: Task(
             tensor=tensor,

@@ -19,7 +19,7 @@ def resolve(location: Location, scratch: Path) -> Resolution:  # noqa: ARG001 - 
     if root.is_file():
         return Resolution(revision=REVISION, files=(_file(root.parent, root),), root=root.parent)
     if not root.is_dir():
-        raise SourceError(f"path:{location.uri}: there is no such file or folder beside build.toml ({root})")
+        raise SourceError(f"path:{location.uri}: there is no such file or folder ({root})")
     files = tuple(_file(root, path) for path in _walk(root))
     if not files:
         raise SourceError(f"path:{location.uri}: the folder is empty ({root})")

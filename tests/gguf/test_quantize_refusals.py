@@ -124,6 +124,18 @@ def test_values_that_are_not_finite_are_reported_with_the_tensor(tmp_path: Path,
         ours.quantize(path.parent, tmp_path / "out", "Q4_K_M")
 
 
+def test_a_rule_of_ones_own_that_matches_nothing(source: Path) -> None:
+    def told(*rules: dict[str, Any]) -> str:
+        return reason(source, recipe=Recipe.parse({"extends": "Q4_K_M", "rules": list(rules)}))
+
+    assert told({"tensors": ["ffn_dawn"], "type": "Q8_0"}) == (
+        "The rule 'ffn_dawn' matches no tensor that the scheme quantizes; correct its pattern or leave it out."
+    )
+    assert "'attn_norm' matches no tensor" in told({"tensors": ["attn_norm"], "type": "Q8_0"})
+    elsewhere = {"tensors": ["ffn_up_exps"], "type": "Q8_0", "when": {"experts_at_least": 2}}
+    assert "'ffn_dawn'" in told(elsewhere, {"tensors": ["ffn_dawn"], "type": "Q8_0", "when": {"first": 1}})
+
+
 def test_a_recipe_of_ones_own_extends_a_schemes(source: Path, tmp_path: Path) -> None:
     recipe = Recipe.parse({"extends": "Q4_K_M", "rules": [{"tensors": ["ffn_up"], "type": "Q6_K"}]})
     options = QuantizeOptions(recipe=recipe)

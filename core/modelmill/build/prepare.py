@@ -80,7 +80,7 @@ def prepare(
     targets = select(build, names, everything=everything)
     path = lock_path(build.path)
     known = read_lock(path)
-    resolver = Resolver(build, registry, store, known.sources, offline=offline, note=note)
+    resolver = Resolver(build, registry, store, known.sources, offline=offline, note=note, told=told)
     needed = sorted({name for target in targets for name in (target.source, *target.inputs.values())})
     if lock == "refuse":
         _refuse_stale(path, [name for name in needed if not resolver.stands_for(name)])

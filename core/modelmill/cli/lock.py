@@ -48,8 +48,9 @@ def command(
     path = lock_path(build.path)
     known = read_lock(path)
     chosen = names or tuple(build.sources)
+    told = show.quietly if as_json else show.tell
     with fetching(quiet=as_json) as note:
-        resolver = Resolver(build, registry, store, known.sources, note=note)
+        resolver = Resolver(build, registry, store, known.sources, note=note, told=told)
         drifts = {name: resolver.drift(name) for name in chosen} if check else {}
         states = {name: resolver.resolve(name, update=update and not check) for name in chosen}
         if fetch:
@@ -60,7 +61,7 @@ def command(
     stale = sorted(name for name, source in found.items() if known.sources.get(name) != source or drifts.get(name))
     if not check:
         write_lock(path, replace(known, sources={**kept, **found}))
-    pinner = Pinner(path, store, registry, locked=check, update=update, told=show.quietly if as_json else show.tell)
+    pinner = Pinner(path, store, registry, locked=check, update=update, told=told)
     if not names and registry.toolchains():
         stale.extend(_pin(build, states, registry, store, pinner, check=check))
     if environments or fetch:

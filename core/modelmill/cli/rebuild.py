@@ -16,7 +16,12 @@ from modelmill.store import Store
 @click.command()
 @options.targets
 @options.build_file
-@click.option("--check", "checking", is_flag=True, required=True, help="Compare with dist/, and change nothing there.")
+@click.option(
+    "--check",
+    "checking",
+    is_flag=True,
+    help="Compare with dist/, and change nothing there: all that rebuild does as yet, so it must be said.",
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Compare with this instead of dist/.")
 @click.option("-j", "--jobs", type=click.IntRange(min=1), default=None, help="Steps at once; else one for each core.")
 @click.option("--memory", metavar="SIZE", help="Memory that steps may use together, such as 8G; else what there is.")
@@ -36,7 +41,10 @@ def command(
 
     The exit code is 1 where one is different or cannot be built again.
     """
-    del checking
+    if not checking:
+        raise click.UsageError(
+            "say --check: to compare with dist/ is all that rebuild does as yet; to build, run `modelmill build`"
+        )
     store = Store(store_folder(store_path), show.warn)
     settings = Settings(jobs=jobs or 0, memory=options.size(memory, "--memory"), keep_going=True)
     with listener(quiet=as_json) as listen:

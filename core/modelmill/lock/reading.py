@@ -6,14 +6,14 @@ from modelmill.config import SourceTable
 from modelmill.errors import ConfigError, ModelmillError
 from modelmill.installed.digests import package_digest
 from modelmill.lock.fetching import Fetcher
-from modelmill.lock.layout import lay_out
+from modelmill.lock.layout import lay_out, show_in_place
 from modelmill.lock.origin import Origin
 from modelmill.lock.peek import can_peek
 from modelmill.lock.records import LockedSource
 from modelmill.registry import Offer, Registry
 from modelmill.store import Store
 from modelmill.store.facts import decode_facts, encode_facts
-from modelmill.types import Facts, Format
+from modelmill.types import Facts, Format, SourceFile
 from modelmill_artifacts import canonical
 
 
@@ -44,6 +44,16 @@ def read_facts(
         workspace.remove()
     store.keep_facts(peeked if headers else whole, encode_facts(facts))
     return facts, bool(headers)
+
+
+def check_headers(place: Origin, root: Path, files: tuple[SourceFile, ...], store: Store, registry: Registry) -> None:
+    """Have the format's owner look at files in place before anything else reads them. Its errors are `read_facts`'s."""
+    workspace = store.workspace(f"facts-{place.name}")
+    try:
+        show_in_place(root, files, workspace.folder / "in")
+        _read(place, workspace.folder / "in", registry)
+    finally:
+        workspace.remove()
 
 
 def _keys(locked: LockedSource, table: SourceTable, registry: Registry, store: Store) -> tuple[str, str]:
@@ -80,6 +90,10 @@ def _read(place: Origin, folder: Path, registry: Registry) -> Facts:
         raise type(error)(f"source {place.name!r}: {error}") from error
 
 
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
 def _detect(place: Origin, folder: Path, registry: Registry) -> Offer[Format]:
     is_allowed = place.table.pickle != "refuse"
     if place.table.format is not None:
@@ -97,6 +111,8 @@ def _detect(place: Origin, folder: Path, registry: Registry) -> Offer[Format]:
         return found[0]
     known = ", ".join(registry.formats)
     if not found:
+        if empty := sorted(str(path.relative_to(folder)) for path in _files(folder) if not path.stat().st_size):
+            raise ConfigError(f"there is nothing in {', '.join(empty)} (0 bytes); bring the file whole")
         raise ConfigError(f"its files are of no known format ({known}); say `format = …` in [source.{place.name}]")
     several = ", ".join(offer.record.name for offer in found)
     raise ConfigError(f"its files could be {several}; say `format = …` in [source.{place.name}]")

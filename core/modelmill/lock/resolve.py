@@ -1,10 +1,11 @@
 """Sources of build.toml → their locked files and facts, and those files on this machine."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from modelmill.config import Build, SourceTable
+from modelmill.config.lines import line_of, locate
 from modelmill.errors import SourceError
 from modelmill.lock.choose import choose
 from modelmill.lock.download import Note
@@ -12,12 +13,15 @@ from modelmill.lock.fetching import RESOLVED, Fetcher
 from modelmill.lock.layout import lay_out
 from modelmill.lock.origin import Origin, origin, stated_uri
 from modelmill.lock.peek import can_peek
-from modelmill.lock.reading import read_facts
+from modelmill.lock.reading import check_headers, read_facts
 from modelmill.lock.records import Drift, LockedFile, LockedSource, digest, drift
 from modelmill.registry import Registry
 from modelmill.store import Store
 from modelmill.store.facts import parameters
-from modelmill.types import Facts, SourceFile
+from modelmill.types import Facts, Resolution, SourceFile
+
+_LONG = 1 << 28
+"""Bytes of which the reading may take a second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +50,7 @@ class Resolver:
     """Resolves the sources of one build file against its lock, and brings their files when they are wanted.
 
     With `offline` nothing is asked for elsewhere: what neither lock nor store has is a SourceError. `note` is
-    told how far fetching is.
+    told how far fetching is, `told` of a reading that takes long.
     """
 
     def __init__(
@@ -58,10 +62,12 @@ class Resolver:
         *,
         offline: bool = False,
         note: Note | None = None,
+        told: Callable[[str], None] = lambda line: None,  # noqa: ARG005
     ) -> None:
         self._build = build
         self._registry = registry
         self._store = store
+        self._told = told
         self._locked = locked
         self._fetcher = Fetcher(store=store, offline=offline, note=note)
 
@@ -145,9 +151,10 @@ class Resolver:
         self._fetcher.refuse_unresolved(place)
         workspace = self._store.workspace(f"source-{place.name}")
         try:
-            found = place.resolve(workspace.scratch)
+            found = self._found(place, workspace.scratch)
             files = choose(place.name, place.table, found)
             if found.root is not None:
+                self._before_reading(place, found.root, files)
                 locked = self._digest_in_place(found.root, files)
                 # What lies in place has no revision but its content.
                 return _Now(revision=f"sha256:{digest(locked)}", files=locked, root=found.root)
@@ -160,12 +167,33 @@ class Resolver:
         stated = (LockedFile(path=f.path, size=f.size, sha256=f.sha256) for f in files if f.sha256 is not None)
         return _Now(revision=found.revision, files=tuple(sorted((*stated, *read), key=lambda file: file.path)))
 
+    def _found(self, place: Origin, scratch: Path) -> Resolution:
+        """What a source stands for now; where it is not on this machine, the error says which line named it."""
+        try:
+            return place.resolve(scratch)
+        except SourceError as error:
+            if not place.offer.record.local:
+                raise
+            lines = locate(self._build.path.read_text(encoding="utf-8"))
+            line = line_of(lines, ("source", place.name, "uri"))
+            raise SourceError(f"{self._build.path.name}:{line}: source {place.name!r}: {error}") from error
+
     def _known(self, place: Origin, revision: str) -> dict[tuple[str, int], str]:
         """The digests that the lock has of this very revision."""
         known = self._locked.get(place.name)
         if known is None or (known.uri, known.revision) != (place.stated, revision):
             return {}
         return {(file.path, file.size): file.sha256 for file in known.files}
+
+    def _before_reading(self, place: Origin, root: Path, files: tuple[SourceFile, ...]) -> None:
+        """Where reading every byte takes long: look at the headers first, which may refuse it, and say what goes on."""
+        index = self._store.index
+        unread = sum(
+            file.size for file in files if (root / file.path).is_file() and not index.vouches(root / file.path)
+        )
+        if unread >= _LONG:
+            check_headers(place, root, files, self._store, self._registry)
+            self._told(f"source {place.name}: reading {unread:,} bytes for their digests")
 
     def _digest_in_place(self, root: Path, files: tuple[SourceFile, ...]) -> tuple[LockedFile, ...]:
         found = []

@@ -26,7 +26,7 @@ the format looks up and puts behind this one with `extend`.
 """
 
 from modelmill.errors import RecipeError
-from modelmill.recipe.assign import Assignment, Setting, assign
+from modelmill.recipe.assign import Assignment, Setting, assign, check_matched
 from modelmill.recipe.grammar import Keep, Recipe, Role, Rule, When, extend, parse_toml
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "Setting",
     "When",
     "assign",
+    "check_matched",
     "extend",
     "parse_toml",
 ]

@@ -86,6 +86,23 @@ def assign(
     return tuple(found)
 
 
+def check_matched(rules: Iterable[Rule], tensors: Iterable[Tensor], setting: Setting) -> None:
+    """Refuse a rule whose patterns are in no tensor's name: for the rules that a user wrote, not those behind them.
+
+    A rule for other models, by a condition that this model does not meet, may match nothing. Raises RecipeError.
+    """
+    names = tuple(tensor.name for tensor in tensors)
+    for rule in rules:
+        told = {name: value for name, value in _given(rule.when) if name in _OF_MODEL}
+        if rule.roles or not rule.tensors or not all(_OF_MODEL[name](value, setting) for name, value in told.items()):
+            continue
+        if not any(_matches(rule.tensors, name) for name in names):
+            raise RecipeError(
+                f"The rule {', '.join(rule.tensors)!r} matches no tensor that the scheme quantizes; "
+                "correct its pattern or leave it out."
+            )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Place:
     """A tensor, its position among `of` layers or tensors, and the model around it."""
@@ -137,7 +154,10 @@ def _applies(rule: Rule | Keep, place: _Place) -> bool:
         hit = place.role in rule.roles or (bool(rule.tensors) and _matches(rule.tensors, place.tensor.name))
         if not hit:
             return False
-    return all(_CHECKS[name](value, place) for name, value in _given(rule.when))
+    return all(
+        _OF_MODEL[name](value, place.setting) if name in _OF_MODEL else _OF_TENSOR[name](value, place)
+        for name, value in _given(rule.when)
+    )
 
 
 @lru_cache(maxsize=4096)
@@ -166,17 +186,19 @@ def _more_bits(position: int, of: int) -> bool:
     return position < eighth or position >= 7 * of // 8 or (position - eighth) % 3 == 2  # noqa: PLR2004
 
 
-_CHECKS: Mapping[str, Callable[[Any, _Place], bool]] = {
+_OF_MODEL: Mapping[str, Callable[[Any, Setting], bool]] = {
+    "size": lambda value, setting: setting.size == value,
+    "architectures": lambda value, setting: setting.architecture in value,
+    "gqa_at_least": lambda value, setting: setting.gqa >= value,
+    "experts": lambda value, setting: setting.experts == value,
+    "experts_at_least": lambda value, setting: setting.experts >= value,
+    "tied": lambda value, setting: setting.tied == value,
+    "imatrix": lambda value, setting: setting.imatrix == value,
+}
+_OF_TENSOR: Mapping[str, Callable[[Any, _Place], bool]] = {
     "first": lambda value, at: at.position is not None and at.position < _share(value, at.of)[0],
     "last": lambda value, at: at.position is not None and at.position >= _share(value, at.of)[1],
     "more_bits": lambda value, at: at.position is not None and value == _more_bits(at.position, at.of),
-    "size": lambda value, at: at.setting.size == value,
-    "architectures": lambda value, at: at.setting.architecture in value,
-    "gqa_at_least": lambda value, at: at.setting.gqa >= value,
-    "experts": lambda value, at: at.setting.experts == value,
-    "experts_at_least": lambda value, at: at.setting.experts >= value,
-    "tied": lambda value, at: at.setting.tied == value,
-    "imatrix": lambda value, at: at.setting.imatrix == value,
     "stacked": lambda value, at: value == (len(at.tensor.shape) > 2 and at.tensor.shape[-3] > 1),  # noqa: PLR2004
     "dimensions_below": lambda value, at: len(at.tensor.shape) < value,
     "divisible_by": lambda value, at: bool(at.tensor.shape) and at.tensor.shape[-1] % value == 0,

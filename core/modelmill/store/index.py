@@ -35,10 +35,15 @@ class StatIndex:
         """The digest of a file's content, read only if its stat does not vouch for the one that is known."""
         return self.derived(path, "", sha256_file)
 
+    def vouches(self, path: Path) -> bool:
+        """Whether the digest of a file's content is known, so that `sha256` need not read it. Raises OSError."""
+        entry = self._entries.get(os.fspath(path.absolute()))
+        return entry is not None and entry[:4] == _stamp(path.stat())
+
     def derived(self, path: Path, what: str, read: Callable[[Path], str]) -> str:
         """What `read` makes of a file's content, under a name of its own; read again only as `sha256` does."""
         status = path.stat()
-        stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+        stamp = _stamp(status)
         key = f"{what}{os.fspath(path.absolute())}"
         entry = self._entries.get(key)
         if entry is not None and entry[:4] == stamp:
@@ -59,3 +64,7 @@ class StatIndex:
             with contextlib.suppress(StoreError):  # on a full or read-only disk: what is lost can be read again
                 write_atomic(self._path, json.dumps({"files": self._entries}).encode(), durable=False)
             self._changed = False
+
+
+def _stamp(status: os.stat_result) -> tuple[int, int, int, int]:
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
