@@ -11,7 +11,7 @@ from modelmill.testing import make_checkpoint
 
 from .conftest import Mill, lay_out
 
-FUSED = "capitalize-and-cut"
+FUSED = "cut (fused)"
 # Capitals take 3 s, each cut 1 s, and both in one go 2 s: that is less for two targets, and no longer for three.
 HEAD = """
 [project]
@@ -52,7 +52,8 @@ def planned(mill: Mill) -> list[str]:
     """The records of the steps that are to run, by the plan's table."""
     done = mill.run("plan")
     assert done.code == 0, done.err
-    return sorted(re.findall(r"^(\S+) .*\bto run\b", done.out.partition("\nstep ")[2], re.MULTILINE))
+    rows = re.findall(r"^(\S+) \S+( \(fused\))? .*\bto run\b", done.out.partition("\nstep ")[2], re.MULTILINE)
+    return sorted(name + fused for name, fused in rows)
 
 
 def built(mill: Mill) -> list[str]:
@@ -60,7 +61,7 @@ def built(mill: Mill) -> list[str]:
     told = planned(mill)
     done = mill.run("build")
     assert done.code == 0, done.err
-    assert sorted(title.split()[0] for title in done.begun) == told
+    assert sorted(re.sub(r" \S+", "", title, count=1) for title in done.begun) == told
     return told
 
 
@@ -102,7 +103,7 @@ def test_the_artifact_of_a_fused_step_is_the_chains(folds: Mill, options: str, b
 @pytest.mark.parametrize(
     ("schemes", "steps"),
     [
-        (("Q8_0", "Q4_0"), ["huggingface-to-quantized-gguf"] * 2),
+        (("Q8_0", "Q4_0"), ["gguf-quantize (fused)"] * 2),
         (("Q8_0", "Q4_0", "F16"), ["gguf-quantize", "gguf-quantize", "huggingface-to-gguf"]),
     ],
 )
@@ -113,3 +114,13 @@ def test_gguf_is_made_in_one_step_but_beside_the_full_size_file(
     text = targets(*schemes).replace('"words"\nformat = "words"', '"model"').replace('"caps"', '"gguf"')
     folds.write(text.replace('"bench"', '"raspberry-pi-5"'))
     assert planned(folds) == steps
+
+
+def test_a_fused_step_has_the_name_of_its_chain_everywhere(folds: Mill) -> None:
+    folds.write(targets("two"))
+    assert folds.run("build").begun == ["cut two (fused)"]
+    assert re.search(r"^cut two +cached ", folds.run("plan").out, re.MULTILINE)
+    folds.write(targets("two").replace('scheme = "two"', 'scheme = "three"'))
+    told = folds.run("explain").out
+    assert "two: 1 to run (cut three (fused))\n" in told
+    assert "  cut three:\n" in told

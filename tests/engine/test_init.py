@@ -202,7 +202,7 @@ def test_init_at_a_terminal_asks_for_the_model(mill: Mill) -> None:
     assert tomllib.loads((mill.folder / "build.toml").read_text())["source"]["base"]["uri"] == "Model"
 
 
-@pytest.mark.parametrize(("stated", "written"), [("apache-2.0", "apache-2.0"), ("other", "LicenseRef-other")])
+@pytest.mark.parametrize(("stated", "written"), [("apache-2.0", "Apache-2.0"), ("other", "LicenseRef-other")])
 def test_a_licence_that_spdx_does_not_list_is_written_as_one_of_its_own(mill: Mill, stated: str, written: str) -> None:
     make_checkpoint(mill.folder / "tiny", "llama")
     (mill.folder / "tiny/README.md").write_text(f"---\nlicense: {stated}\n---\n")

@@ -62,6 +62,18 @@ def test_a_tool_that_is_missing_is_named_where_a_step_needs_it(desk: Desk) -> No
     assert desk.tools("short") == {}
 
 
+def test_a_missing_tool_is_told_once_with_all_the_targets_that_need_it(desk: Desk) -> None:
+    (line,) = desk.mill.run("plan").err.splitlines()
+    assert line == "modelmill: target 'tiny': typewriter is not installed; run: pip install 'letters[ink]'"
+    more = '[target.small]\nscheme = "tiny"\n\n[target.odd]\nscheme = "short"\noptions = { strange = 1 }\n\n[sign]'
+    desk.mill.write(BUILD.replace("[sign]", more))
+    done = desk.mill.run("plan")
+    assert done.code == 2
+    missing, other = done.err.splitlines()
+    assert missing == "modelmill: targets 'tiny', 'small': typewriter is not installed; run: pip install 'letters[ink]'"
+    assert "target 'odd': no step has an option 'strange'" in other
+
+
 def test_a_record_that_fails_to_tell_is_named(desk: Desk) -> None:
     broken = TYPED.replace('{"typewriter": "letters[ink]"}', "{}[0]")
     (desk.site / "letters_plugin.py").write_text(PLUGIN.read_text().replace(HEAD, f"{HEAD}\n        {broken}"))

@@ -59,6 +59,7 @@ def _fused(plan: Plan, first: Step, second: Step, registry: Registry) -> Step | 
             source=first.source,
             inputs=inputs,
             estimate=estimate,
+            stands_for=second.offer.record.name,
         )
     return None
 

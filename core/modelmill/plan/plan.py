@@ -6,7 +6,7 @@ from typing import Any
 
 from modelmill.config import Target
 from modelmill.decode import suggestion
-from modelmill.errors import ModelmillError, PlanError
+from modelmill.errors import MissingToolError, ModelmillError, PlanError, ToolchainError
 from modelmill.hardware import suitability
 from modelmill.hardware.fit import Fit, explain, fit
 from modelmill.lock import SourceState
@@ -35,18 +35,31 @@ def plan(
     """
     steps = Steps(sources=sources, registry=registry, hardware=hardware, requantize=requantize, identify=identify)
     makers = usable_makers(registry)
-    planned, faults = [], []
+    planned: list[PlannedTarget] = []
+    faults: list[ModelmillError] = []
+    lacking: dict[str, list[str]] = {}
     for target in targets:
         try:
             planned.append(_planned(steps, makers, target))
+        except ToolchainError as error:
+            faults.append(error)
+        except MissingToolError as error:
+            lacking.setdefault(str(error), []).append(target.name)
+            if len(lacking[str(error)]) == 1:
+                faults.append(error)
         except ModelmillError as error:
             faults.append(error)
+    told = [f"{_named(lacking[str(fault)])}: {fault}" if str(fault) in lacking else str(fault) for fault in faults]
     if len(faults) == 1:
-        raise faults[0]
+        raise MissingToolError(told[0]) if lacking else faults[0]
     if faults:
-        raise PlanError("\n".join(str(fault) for fault in faults))
+        raise PlanError("\n".join(told))
     needed = steps.chain(tuple(key for item in planned for key in item.chain))
     return Plan(steps=needed, targets=tuple(planned), warnings=tuple(_warnings(planned)))
+
+
+def _named(targets: list[str]) -> str:
+    return f"target{'s' if len(targets) > 1 else ''} {', '.join(repr(name) for name in targets)}"
 
 
 def _planned(steps: Steps, makers: Makers, target: Target) -> PlannedTarget:

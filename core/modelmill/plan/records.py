@@ -44,10 +44,14 @@ class Step:
     components: Mapping[str, Any]
     validator: tuple[str, str] | None
     """The module and the name of the format whose owner checks the result."""
+    stands_for: str | None = None
+    """Of a fused step, the last record of the chain that it replaces; None of any other step."""
 
     @property
     def title(self) -> str:
-        """What people call the step."""
+        """What people call the step: the chain's word, also where a fused step does it, which says so."""
+        if self.stands_for is not None:
+            return f"{self.stands_for} {self.scheme} (fused)"
         return f"{self.offer.record.name} {self.scheme}"
 
     def needs(self) -> tuple[str, ...]:
