@@ -10,6 +10,7 @@ from modelmill.build.prepare import store_folder
 from modelmill.cli import options, show
 from modelmill.cli.verify import acceptance, signed_by
 from modelmill.delivery.remote import find, pull, settings, verdicts
+from modelmill.errors import PluginError
 from modelmill.registry import load
 from modelmill_artifacts import part
 from modelmill_artifacts.errors import ArtifactError
@@ -68,6 +69,8 @@ def command(
 
     choice = {"target": target, "profile": None if hardware == "auto" or target else hardware}
     done = pull((offer, rest), output, scratch, settings(offer, given), check, choice, report, verdicts(registry))
+    if not passed:
+        raise PluginError(f"{offer.plugin}: left {output} without having it verified; do not use it")
     model = output / _model(passed[0])
     if as_json:
         show.document(
