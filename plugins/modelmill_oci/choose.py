@@ -1,6 +1,6 @@
 """Which artifact of a release a machine should have, and why."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from modelmill import RemoteError, RequestError
@@ -14,6 +14,22 @@ _UNNEEDED = ("none", "npu")
 What a runtime has no kernel for on an NPU it computes on the CPU, in the same memory: ONNX Runtime gives such nodes
 to its CPU provider, and llama.cpp's kernels are the CPU's. No file that is made here is compiled for an NPU.
 """
+
+_BEST_FIRST = ("fast", None, "slow", "impossible")
+_DECIDES = (
+    "does not use the accelerator",
+    "uses fewer of its CPU's features",
+    "its scheme is slower, by its profile",
+    "is smaller",
+    "comes after it by name",
+)
+"""What is said of an artifact that came second for this place of its rank."""
+Suits = Callable[[str, str, str], str | None]
+"""What a profile says of a scheme of a format: one of `_BEST_FIRST`."""
+
+
+def _says_nothing(profile: str, model_format: str, scheme: str) -> str | None:  # noqa: ARG001
+    return None
 
 
 def by_name(entries: Sequence[Entry], target: str) -> tuple[Entry, str]:
@@ -35,21 +51,26 @@ def by_profile(entries: Sequence[Entry], profile: str) -> tuple[Entry, str]:
     raise RequestError(f"the release has nothing for {profile!r}; there is {', '.join(profiles) or 'none'}")
 
 
-def by_machine(entries: Sequence[Entry], machine: Mapping[str, Any]) -> tuple[Entry, str]:
+def by_machine(entries: Sequence[Entry], machine: Mapping[str, Any], suits: Suits = _says_nothing) -> tuple[Entry, str]:
     """The artifact that fits a machine best, given its fields as a profile has them.
 
     It must fit: operating system, architecture, CPU features, accelerator (unless that is an NPU), memory. Of those
-    that do, the one with an accelerator wins, then the one that uses most CPU features, then the largest, then the
-    first by name. Raises RemoteError that says of each why it does not fit.
+    that do, the one with an accelerator wins, then the one that uses most CPU features, then what its profile says runs
+    fast (by `suits`) before what it is silent on and what it says runs slowly, then the largest, then the first by
+    name. Raises RemoteError that says of each why it does not fit.
     """
     reasons = {entry.target: unfit(entry, machine) for entry in entries}
     fitting = [entry for entry in entries if not reasons[entry.target]]
     if not fitting:
         said = "; ".join(f"{target}: {reason}" for target, reason in reasons.items())
         raise RemoteError(f"nothing in the release fits this machine ({describe(machine)}): {said}")
-    chosen = min(fitting, key=_rank)
+    ranks = {entry.target: _rank(entry, suits) for entry in fitting}
+    chosen = min(fitting, key=lambda entry: ranks[entry.target])
     others = [f"{target} ({reason})" for target, reason in reasons.items() if reason]
-    others += [f"{entry.target} (fits, but uses less of it)" for entry in fitting if entry is not chosen]
+    for entry in fitting:
+        if entry is not chosen:
+            pairs = zip(_DECIDES, ranks[chosen.target], ranks[entry.target], strict=True)
+            others.append(f"{entry.target} (fits too, but {next(why for why, best, other in pairs if best != other)})")
     needs = _needs(chosen)
     over = f"; not {', '.join(others)}" if others else ""
     return chosen, f"{chosen.target} fits this machine ({describe(machine)}): it needs {needs}{over}"
@@ -88,10 +109,13 @@ def describe(machine: Mapping[str, Any]) -> str:
     return " ".join(words)
 
 
-def _rank(entry: Entry) -> tuple[bool, int, int, str]:
+def _rank(entry: Entry, suits: Suits) -> tuple[bool, int, int, int, str]:
+    """The smallest is the best; see `_DECIDES` for its places."""
     requires = entry.hardware.requires if entry.hardware else {}
     accelerated = requires.get("accelerator.kind", "none") not in _UNNEEDED
-    return not accelerated, -len(platform.features_of(requires)), -entry.bytes, entry.target
+    said = suits(entry.hardware.profile, entry.format, entry.scheme) if entry.hardware and entry.scheme else None
+    speed = _BEST_FIRST.index(said) if said in _BEST_FIRST else _BEST_FIRST.index(None)
+    return not accelerated, -len(platform.features_of(requires)), speed, -entry.bytes, entry.target
 
 
 def _needs(entry: Entry) -> str:

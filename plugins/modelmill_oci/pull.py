@@ -76,7 +76,7 @@ def _choose(job: PullJob[Access], entries: tuple[Entry, ...]) -> tuple[Entry, st
         return choose.by_profile(entries, job.profile)
     if job.hardware is None:
         raise RemoteError("say which target or profile to pull, or for which hardware")
-    return choose.by_machine(entries, job.hardware.fields)
+    return choose.by_machine(entries, job.hardware.fields, job.suits)
 
 
 def _document(registry: Registry, name: str) -> tuple[str, Json]:

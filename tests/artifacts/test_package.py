@@ -58,7 +58,7 @@ def test_an_unsigned_artifact_has_neither_provenance_nor_signature_and_does_not_
 ) -> None:
     describe(runtime_folder, facts, evidence, None)
     assert set(DESCRIPTIONS) & set(tree.listing(runtime_folder)) == {"sbom.cdx.json", "artifact.json"}
-    with pytest.raises(ArtifactError, match=r"holds no model\.sig"):
+    with pytest.raises(ArtifactError, match=r"is unsigned: it has no model\.sig"):
         verify(runtime_folder, policy)
 
 

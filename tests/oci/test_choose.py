@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from modelmill import RemoteError, RequestError
+from modelmill.delivery.remote import verdicts
 from modelmill.hardware.schema import load_profile
+from modelmill.registry import load
 from modelmill_artifacts.manifest import HardwareProfile
 from modelmill_artifacts.release import Entry
 from modelmill_oci.choose import by_machine, by_name, by_profile, unfit
@@ -21,14 +23,14 @@ def fields(name: str) -> Mapping[str, Any]:
     return load_profile(name, {**TEXTS, "npu-board": ARM_BOARD}).fields
 
 
-def entry(profile: str, size: int = GIB) -> Entry:
+def entry(profile: str, size: int = GIB, scheme: str = "Q4_0", target: str = "") -> Entry:
     return Entry(
-        target=profile,
-        path=profile,
+        target=target or profile,
+        path=target or profile,
         sha256="a" * 64,
         size=100,
         format="gguf",
-        scheme="Q4_0",
+        scheme=scheme,
         hardware=HardwareProfile(profile=profile, requires=fields(profile)),
         bytes=size,
     )
@@ -77,3 +79,17 @@ def test_a_target_or_a_profile_that_the_release_lacks_is_wrong_input() -> None:
     assert error.value.exit_code == 2
     with pytest.raises(RequestError, match="has nothing for 'apple-m2'; there is nvidia-l4"):
         by_profile([entry("nvidia-l4")], "apple-m2")
+
+
+def test_of_equal_needs_what_the_profile_calls_fast_is_taken_and_the_reason_is_said() -> None:
+    offered = [
+        entry("x86-64-v3", 2 * GIB, "BF16", "largest"),
+        entry("x86-64-v3", GIB, "F16", "large"),
+        entry("x86-64-v3", GIB // 2, "Q8_0", "small"),
+        entry("x86-64-v3", GIB // 4, "Q4_0", "smaller"),
+    ]
+    chosen, reason = by_machine(offered, machine("x86-64-v3"), verdicts(load()))
+    assert chosen.target == "small"
+    slower = "fits too, but its scheme is slower, by its profile"
+    assert reason.endswith(f"; not largest ({slower}), large ({slower}), smaller (fits too, but is smaller)")
+    assert by_machine(offered[:2], machine("x86-64-v3"), verdicts(load()))[0].target == "large"

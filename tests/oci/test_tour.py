@@ -75,11 +75,14 @@ def pull(tour: Tour, output: Path) -> str:
 
 def test_what_was_pulled_is_verified_again_with_the_lines_that_readme_shows(published: Tour, tmp_path: Path) -> None:
     model = tmp_path / "model"
-    pull(published, model)
+    told = pull(published, model)
+    (file,) = (model / "raspberry-pi-5").glob("*.gguf")
+    assert told.startswith(f"{file}: verified, signed by release.pub (")
+    assert told.count("\n") == 1, "why it was taken is told once, when it is chosen"
     words = [str(model) if word == "model" else word for word in line(DEPLOYING, "verify")]
-    told = json.loads(published.run(*words).stdout)
-    assert [item["target"] for item in told["artifacts"]] == ["raspberry-pi-5"]
-    assert told["release"] == {"name": "support-bot", "version": "1.0.0", "missing": ["macbook"]}
+    document = json.loads(published.run(*words).stdout)
+    assert [item["target"] for item in document["artifacts"]] == ["raspberry-pi-5"]
+    assert document["release"] == {"name": "support-bot", "version": "1.0.0", "missing": ["macbook"]}
     words.remove("--json")
     assert (
         "release support-bot 1.0.0: good in part; 1 of its 2 targets, without macbook" in published.run(*words).stdout

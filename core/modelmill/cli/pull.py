@@ -5,14 +5,16 @@ from pathlib import Path
 
 import click
 
+from modelmill.artifact.usage import WEIGHTS
 from modelmill.build.prepare import store_folder
 from modelmill.cli import options, show
-from modelmill.cli.verify import acceptance
-from modelmill.delivery.remote import find, pull, settings
+from modelmill.cli.verify import acceptance, signed_by
+from modelmill.delivery.remote import find, pull, settings, verdicts
+from modelmill.errors import PluginError
 from modelmill.registry import load
 from modelmill_artifacts import part
 from modelmill_artifacts.errors import ArtifactError
-from modelmill_artifacts.verify import verify
+from modelmill_artifacts.verify import VerifiedArtifact, verify
 
 
 @click.command()
@@ -47,6 +49,9 @@ def command(
     scratch = store_folder(store_path) / "pulls" / hashlib.sha256(reference.encode()).hexdigest()
     scratch.mkdir(parents=True, exist_ok=True)
 
+    passed: list[VerifiedArtifact] = []
+    lines: list[str] = []
+
     def check(release: Path, chosen: str) -> None:
         try:
             found = verify(release, accepted, targets=[chosen])
@@ -55,14 +60,24 @@ def command(
             raise ArtifactError(said) from error
         if found.missing:
             part.write(release, [chosen])
+        passed.extend(found.artifacts)
 
-    report = (lambda line: None) if as_json else (lambda line: click.echo(f"  {line}", err=True))  # noqa: ARG005
+    def report(line: str) -> None:
+        lines.append(line)
+        if not as_json:
+            click.echo(f"  {line}", err=True)
+
     choice = {"target": target, "profile": None if hardware == "auto" or target else hardware}
-    done = pull(offer, rest, output, scratch, settings(offer, given), check, choice, report)
+    done = pull((offer, rest), output, scratch, settings(offer, given), check, choice, report, verdicts(registry))
+    if not passed:
+        raise PluginError(f"{offer.plugin}: left {output} without having it verified; do not use it")
+    model = output / _model(passed[0])
     if as_json:
         show.document(
             {
                 "path": str(output),
+                "model": str(model),
+                "key": passed[0].key,
                 "target": done.target,
                 "reason": done.reason,
                 "digest": done.digest,
@@ -70,4 +85,13 @@ def command(
             }
         )
     else:
-        click.echo(f"{show.relative(output)}: {done.reason}")
+        if done.reason not in lines:
+            click.echo(done.reason)
+        click.echo(f"{show.relative(model)}: verified, signed by {signed_by(passed[0])}")
+
+
+def _model(found: VerifiedArtifact) -> str:
+    """The file that holds the model, in the pulled folder; the artifact's own folder where several do."""
+    folder = Path(found.path).name
+    weights = [file.path for file in found.manifest.files if Path(file.path).suffix in WEIGHTS]
+    return f"{folder}/{weights[0]}" if len(weights) == 1 else folder

@@ -13,7 +13,7 @@ from modelmill.errors import SignError
 from modelmill.registry import load
 from modelmill_artifacts import keys, policy
 from modelmill_artifacts.policy import Policy
-from modelmill_artifacts.verify import Verified, verify
+from modelmill_artifacts.verify import Verified, VerifiedArtifact, verify
 
 
 @click.command()
@@ -47,7 +47,7 @@ def command(
         return
     for item in found.artifacts:
         name = f"{item.manifest.name} {item.manifest.version} {item.manifest.target}"
-        click.echo(f"{name}: good; {item.files} files, {show.size(item.bytes)}, signed by {_key(item)}")
+        click.echo(f"{name}: good; {item.files} files, {show.size(item.bytes)}, signed by {signed_by(item)}")
         for duty in item.obligations:
             click.echo(f"  {item.manifest.licence}: {duty}")
     if found.release is not None:
@@ -79,7 +79,8 @@ def _part(found: Verified) -> str:
     return f" in part; {len(found.artifacts)} of its {count} targets, without {', '.join(found.missing)}"
 
 
-def _key(item: Any) -> str:
+def signed_by(item: VerifiedArtifact) -> str:
+    """Whose signature it is, in a few words."""
     kind = "the development key" if item.development else item.key_name
     return f"{kind} ({item.key[:16]}…)"
 

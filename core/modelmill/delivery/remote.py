@@ -4,9 +4,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_origin, get_type_hints
 
+from modelmill.config.profiles import offered
 from modelmill.decode import DecodeError, decode
 from modelmill.errors import ConfigError, ModelmillError, PluginError
 from modelmill.hardware.machine import detect
+from modelmill.hardware.schema import load_profile
+from modelmill.hardware.suitability import suitability
 from modelmill.registry import Offer, Registry
 from modelmill.types import Hardware, Publication, Published, Pulled, PullJob, Remote
 from modelmill_artifacts.signature import IN_TOTO, Signer, sign_statement
@@ -74,16 +77,20 @@ def publish(
 
 
 def pull(
-    offer: Offer[Remote[Any]],
-    reference: str,
+    remote: tuple[Offer[Remote[Any]], str],
     output: Path,
     scratch: Path,
     options: Any,
     verify: Callable[[Path, str], None],
     choice: Mapping[str, str | None],
     report: Callable[[str], None],
+    suits: Callable[[str, str, str], str | None],
 ) -> Pulled:
-    """Pull the artifact that `choice` names (by `target` or `profile`), or the one for this machine."""
+    """Pull the artifact that `choice` names (by `target` or `profile`), or the one for this machine.
+
+    `remote` is what `find` found.
+    """
+    offer, reference = remote
     if output.exists():
         raise ConfigError(f"{output} is there already; name a folder that is not")
     named = choice.get("target") or choice.get("profile")
@@ -97,9 +104,24 @@ def pull(
         profile=choice.get("profile"),
         hardware=None if named else Hardware(fields=detect()),
         report=report,
+        suits=suits,
     )
     pulled: Pulled = _call(offer, offer.record.pull, job)
     return pulled
+
+
+def verdicts(registry: Registry) -> Callable[[str, str, str], str | None]:
+    """Tells what a profile says of a scheme of a format, as far as both are installed here; see PullJob."""
+    texts = offered(registry)
+
+    def suits(profile: str, model_format: str, scheme: str) -> str | None:
+        if profile not in texts or model_format not in registry.formats:
+            return None
+        loaders = registry.formats[model_format].record.runtimes
+        found = suitability(load_profile(profile, texts), loaders, scheme)
+        return found.verdict if found else None
+
+    return suits
 
 
 def _call(offer: Offer[Remote[Any]], function: Callable[[Any], Any], job: Any) -> Any:

@@ -84,7 +84,8 @@ class PullJob(Generic[Options]):
     there and decides. `output` does not exist yet and appears whole or not at all. `scratch` outlives a failed
     pull, so that the next one resumes. `verify(folder, target)` raises for a release folder (index, signatures
     and that one target) that is not to be trusted, and may leave a file beside the index that says that the target
-    is a part of the release; it is called before `output` appears.
+    is a part of the release; it is called before `output` appears. `suits(profile, format, scheme)` is
+    what a hardware profile says of a scheme: `fast`, `slow`, `impossible`; None where it says nothing.
     """
 
     reference: str
@@ -96,6 +97,7 @@ class PullJob(Generic[Options]):
     profile: str | None = None
     hardware: Hardware | None = None
     report: Callable[[str], None] = lambda line: None  # noqa: ARG005
+    suits: Callable[[str, str, str], str | None] = lambda profile, model_format, scheme: None  # noqa: ARG005
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
