@@ -71,7 +71,7 @@ def test_a_grandchild_that_goes_on_writing_is_killed_first(mill: Mill) -> None:
     before, written = mill.files("store"), diary.stat().st_size
     time.sleep(0.3)
     assert (mill.files("store"), diary.stat().st_size) == (before, written)
-    assert mill.run("build", "plain").out.endswith("up to date\n")
+    assert "is up to date\n" in mill.run("build", "plain").out
 
 
 @pytest.mark.fault

@@ -110,7 +110,7 @@ def test_a_build_locks_the_commit_and_fetches_nothing_else(tmp_path: Path, remot
         '[target.pi]\nsource = "base"\nhardware = "raspberry-pi-5"\nformat = "gguf"\nscheme = "F16"\n'
         '[sign]\nmode = "none"\n'
     )
-    command = [sys.executable, "-m", "modelmill", "plan", "--store", str(tmp_path / "store")]
+    command = [sys.executable, "-m", "modelmill", "lock", "--store", str(tmp_path / "store")]
     subprocess.run(command, cwd=tmp_path, check=True, env=dict(os.environ), capture_output=True)
     lock = (tmp_path / "build.lock").read_text()
     assert COMMIT in lock
