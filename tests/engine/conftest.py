@@ -57,9 +57,10 @@ class Mill:
     def command(self, *arguments: str) -> list[str]:
         return [str(self.python), "-m", "modelmill", *arguments]
 
-    def run(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Done:
+    def run(self, *arguments: str, environment: Mapping[str, str] | None = None, within: tuple[str, ...] = ()) -> Done:
+        """Run a command of modelmill, as the last words of a command `within` which it is to run."""
         done = subprocess.run(
-            self.command(*arguments),
+            [*within, *self.command(*arguments)],
             cwd=self.folder,
             env=self.environment(**(environment or {})),
             capture_output=True,

@@ -85,18 +85,7 @@ def small_memory() -> Iterator[Path]:
 
 def run_within(group: Path, mill: Mill, *arguments: str) -> Done:
     """Run a command in a control group."""
-    join = f'echo $$ > "{group}/cgroup.procs" && exec "$@"'
-    done = subprocess.run(
-        ["sh", "-c", join, "sh", *mill.command(*arguments)],
-        cwd=mill.folder,
-        env=mill.environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    return Done(done.returncode, done.stdout, done.stderr)
+    return mill.run(*arguments, within=("sh", "-c", f'echo $$ > "{group}/cgroup.procs" && exec "$@"', "sh"))
 
 
 def own_memory_group() -> tuple[int, Path]:

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from interpreters import install, make_interpreter
+from interpreters import install
 
 from modelmill import PackageJob, Packager, Publication, Published, Pulled, PullJob, Remote
 from modelmill.config.records import Document
 from modelmill.registry import OWN, load, table_fault
 
-from .conftest import BUILD, PLUGIN, Mill
+from .conftest import BUILD, PLUGIN, Mill, lay_out_alone
 
 CRATES = (Path(__file__).parent / "crates_plugin.py").read_text()
 GREEDY = CRATES.replace('package=package, table="crate"', 'package=package, table="sign"')
@@ -22,12 +22,8 @@ GREEDY = CRATES.replace('package=package, table="crate"', 'package=package, tabl
 def crates(tmp_path_factory: pytest.TempPathFactory) -> Mill:
     """A folder with artifacts, and an interpreter with packagers that nobody here has heard of."""
     folder = tmp_path_factory.mktemp("crates")
-    site = make_interpreter(folder / "interpreter")
-    install(site, "letters", "1.0", {"letters": PLUGIN.read_text()})
-    install(site, "crates", "2.0", {"crates": CRATES})
-    (folder / "words").mkdir()
-    (folder / "words" / "words.txt").write_text("to be or not to be\n")
-    mill = Mill(python=folder / "interpreter" / "bin" / "python", folder=folder)
+    mill = lay_out_alone(folder, PLUGIN.read_text())
+    install(mill.site, "crates", "2.0", {"crates": CRATES})
     mill.write(BUILD)
     assert mill.run("build").code == 0
     return mill
@@ -165,12 +161,8 @@ def test_the_schema_has_the_tables_of_what_is_installed(crates: Mill) -> None:
 
 
 def test_a_packager_that_takes_one_of_the_files_own_tables_is_broken_and_named(tmp_path: Path) -> None:
-    site = make_interpreter(tmp_path / "interpreter")
-    install(site, "letters", "1.0", {"letters": PLUGIN.read_text()})
-    install(site, "greedy", "3.0", {"greedy": GREEDY})
-    (tmp_path / "words").mkdir()
-    (tmp_path / "words" / "words.txt").write_text("to be\n")
-    mill = Mill(python=tmp_path / "interpreter" / "bin" / "python", folder=tmp_path)
+    mill = lay_out_alone(tmp_path, PLUGIN.read_text(), "to be\n")
+    install(mill.site, "greedy", "3.0", {"greedy": GREEDY})
     mill.write(BUILD)
     assert mill.run("build", "plain").code == 0
     said = (

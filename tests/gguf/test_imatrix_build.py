@@ -1,41 +1,19 @@
 """An importance matrix as builds use it: a step like any other, made from a text, or a file that somebody has."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from gguf_conversions import convert, tensor_bytes
 from gguf_parts import tiny
+from gguf_parts.builds import TARGET, build
 
 from modelmill.testing import make_checkpoint
 from modelmill_gguf.header import read_header
 
 TEXT = "The quick brown fox jumps over the lazy dog, and nobody knows why. " * 12
 CONVERT, MEASURE, QUANTIZE = "huggingface-to-gguf", "gguf-to-imatrix", "gguf-quantize"
-HEAD = """
-[project]
-name = "tiny"
-version = "1"
-license = "MIT"
-[source.base]
-uri = "checkpoint"
-[defaults]
-source = "base"
-hardware = "raspberry-pi-5"
-format = "gguf"
-[sign]
-mode = "none"
-"""
-TARGET = """
-[target.{name}]
-scheme = "{scheme}"
-inputs = {{ imatrix = "text" }}
-options = {{ context = 64, chunks = 2 }}
-"""
 FROM_TEXT = '[source.text]\nuri = "foxes.txt"\n' + TARGET.format(name="small", scheme="Q4_0")
 
 
@@ -46,13 +24,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def build(folder: Path, text: str) -> list[str]:
+def steps(folder: Path, text: str) -> list[str]:
     """Build; the records of the steps that ran."""
-    (folder / "build.toml").write_text(HEAD + text)
-    command = [sys.executable, "-m", "modelmill", "build", "--store", str(folder / "store")]
-    done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True, env={**os.environ})
-    assert done.returncode == 0, done.stderr
-    return sorted(re.findall(r"^  (\S+) .*…$", done.stderr, re.MULTILINE))
+    return sorted(re.findall(r"^  (\S+) .*…$", build(folder, text), re.MULTILINE))
 
 
 def made(folder: Path, target: str) -> Path:
@@ -61,15 +35,15 @@ def made(folder: Path, target: str) -> Path:
 
 
 def test_a_matrix_is_made_of_a_text_once_and_anew_when_the_text_changes(folder: Path) -> None:
-    assert build(folder, FROM_TEXT) == [QUANTIZE, MEASURE, CONVERT]
+    assert steps(folder, FROM_TEXT) == [QUANTIZE, MEASURE, CONVERT]
     first = made(folder, "small").read_bytes()
-    assert build(folder, FROM_TEXT) == []
-    assert build(folder, FROM_TEXT + TARGET.format(name="other", scheme="Q5_1")) == [QUANTIZE]
+    assert steps(folder, FROM_TEXT) == []
+    assert steps(folder, FROM_TEXT + TARGET.format(name="other", scheme="Q5_1")) == [QUANTIZE]
     (folder / "foxes.txt").write_text(TEXT.replace("fox", "cat"))
-    assert build(folder, FROM_TEXT) == [QUANTIZE, MEASURE]
+    assert steps(folder, FROM_TEXT) == [QUANTIZE, MEASURE]
     assert made(folder, "small").read_bytes() != first
     (folder / "foxes.txt").write_text(TEXT)
-    assert build(folder, FROM_TEXT) == []
+    assert steps(folder, FROM_TEXT) == []
     assert made(folder, "small").read_bytes() == first
     assert read_header(made(folder, "small")).fields.keys() >= {"quantize.imatrix.dataset", "quantize.imatrix.file"}
 

@@ -1,15 +1,13 @@
 """Which ggml packs a tensor: the prebuilt one, and llama.cpp's own where the two differ; and that the key tells."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from gguf_parts import ours, peer, tiny
+from gguf_parts.builds import TARGET, build
 from numpy.typing import NDArray
 
 from modelmill import ConvertError, Facts
@@ -90,38 +88,11 @@ def test_a_library_that_is_missing_is_named_with_what_brings_it(monkeypatch: pyt
         ggml.library("llama-cpp-python")
 
 
-BUILD = """
-[project]
-name = "tiny"
-version = "1"
-license = "MIT"
-[source.base]
-uri = "checkpoint"
-[source.text]
-uri = "text.txt"
-[defaults]
-source = "base"
-hardware = "raspberry-pi-5"
-format = "gguf"
-inputs = { imatrix = "text" }
-[target.one]
-scheme = "IQ1_M"
-options = { context = 64, chunks = 2 }
-[target.four]
-scheme = "Q4_0"
-options = { context = 64, chunks = 2 }
-[sign]
-mode = "none"
-"""
-
-
 def test_the_manifest_names_the_library_of_the_step_that_it_packed(tmp_path: Path) -> None:
     make_checkpoint(tmp_path / "checkpoint", "llama", shape=Shape(hidden=256, intermediate=256))
     (tmp_path / "text.txt").write_text("The quick brown fox jumps over the lazy dog. " * 20)
-    (tmp_path / "build.toml").write_text(BUILD)
-    command = [sys.executable, "-m", "modelmill", "build", "--store", str(tmp_path / "store")]
-    done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True, env={**os.environ})
-    assert done.returncode == 0, done.stderr
+    targets = TARGET.format(name="one", scheme="IQ1_M") + TARGET.format(name="four", scheme="Q4_0")
+    build(tmp_path, '[source.text]\nuri = "text.txt"\n' + targets)
     found = {}
     for target in ("one", "four"):
         manifest = json.loads((tmp_path / "dist" / "tiny" / "1" / target / "artifact.json").read_text())

@@ -1,13 +1,12 @@
 """Models in several files: what the steps write, and that what they read may lie in several as well."""
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from gguf_conversions import convert, tensor_bytes
 from gguf_parts import ours, peer, tiny
+from gguf_parts.builds import build
 
 from modelmill import Facts, Job, Limits, Outlook, Refusal
 from modelmill.checkpoint import facts
@@ -165,31 +164,18 @@ def test_a_split_size_that_is_none_is_refused(record: Any, checkpoint: Path, who
     assert "split_max_size is '2 GB'; it must be a number of bytes" in found.reason
 
 
-BUILD = """
-[project]
-name = "tiny"
-version = "1"
-license = "MIT"
-[source.base]
-uri = "{checkpoint}"
-[defaults]
-source = "base"
-hardware = "raspberry-pi-5"
-format = "gguf"
-scheme = "Q8_0"
+TARGETS = """
 [target.last]
-options = {{ gguf-quantize = {{ split_max_size = "20K" }} }}
+scheme = "Q8_0"
+options = { gguf-quantize = { split_max_size = "20K" } }
 [target.first]
-options = {{ huggingface-to-gguf = {{ split_max_size = "20K" }} }}
-[sign]
-mode = "none"
+scheme = "Q8_0"
+options = { huggingface-to-gguf = { split_max_size = "20K" } }
 """
 
 
 def test_a_build_splits_what_the_option_is_said_of_and_no_more(tmp_path: Path, checkpoint: Path) -> None:
-    (tmp_path / "build.toml").write_text(BUILD.format(checkpoint=checkpoint))
-    command = [sys.executable, "-m", "modelmill", "build", "--store", str(tmp_path / "store")]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    build(tmp_path, TARGETS, checkpoint=str(checkpoint))
     found = tmp_path / "dist" / "tiny" / "1"
     assert [path.name for path in sorted((found / "first").glob("*.gguf"))] == ["tiny-Q8_0.gguf"]
     several = sorted((found / "last").glob("*.gguf"))
