@@ -1,8 +1,8 @@
 """What differs between two manifests or two release indexes, one change a line."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from modelmill_artifacts import record
 from modelmill_artifacts.manifest import Manifest, Step
@@ -21,6 +21,10 @@ _FIELDS = (
     "usage",
     "notes",
 )
+
+
+MISSING: Final = object()
+"""What stands for a key that one of two tables does not have; None may be a key's value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +60,15 @@ def releases(before: Release, after: Release) -> tuple[Change, ...]:
     named = ({"name": item.name, "version": item.version} for item in (before, after))
     entries = ({entry.target: record.write(entry) for entry in item.artifacts} for item in (before, after))
     return (*_changes("field", *named), *_changes("artifact", *entries))
+
+
+def leaves(before: Any, after: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any, Any]]:
+    """Every place where two JSON values differ, by the keys that lead there; MISSING where one of them has none."""
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        for key in sorted({*before, *after}):
+            yield from leaves(before.get(key, MISSING), after.get(key, MISSING), (*path, key))
+    elif before != after:
+        yield path, before, after
 
 
 def _changes(kind: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:

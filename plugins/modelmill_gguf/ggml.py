@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelmill import ConvertError
-from modelmill_gguf.kernels import PREBUILT, REQUIREMENTS, distribution_of
+from modelmill_gguf.kernels import LLAMA, PREBUILT, REQUIREMENTS, distribution_of
 from modelmill_gguf.tensor_types import TYPES
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 
-_MODULES = {PREBUILT: "libggml", "llama-cpp-python": "llama_cpp"}
+_MODULES = {PREBUILT: "libggml", LLAMA: "llama_cpp"}
 _WIDENING = {"F16": "ggml_fp16_to_fp32_row", "BF16": "ggml_bf16_to_fp32_row"}
 
 

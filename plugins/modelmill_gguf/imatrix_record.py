@@ -5,6 +5,7 @@ from math import prod
 from typing import Any
 
 from modelmill import Converter, ConvertError, Estimate, Facts, Input, Job, Outlook, Refusal, Tensor
+from modelmill_gguf import kernels
 from modelmill_gguf.fields import Field, string, strings, uint32
 from modelmill_gguf.imatrix import CHUNK_COUNT, CHUNK_SIZE, COUNTS, DATASETS, SUMS
 from modelmill_gguf.writer import file_size, metadata_size
@@ -112,6 +113,6 @@ MAKE_IMATRIX: Converter[ImatrixOptions] = Converter(
     estimate=estimate,
     reads=("*.gguf",),
     inputs={"calibration": Input(format="text", required=True)},
-    tools=("llama-cpp-python", "numpy"),
-    requirement="modelmill[llama]",
+    tools=(kernels.LLAMA, "numpy"),
+    requirement=kernels.REQUIREMENTS[kernels.LLAMA],
 )

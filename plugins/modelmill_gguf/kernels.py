@@ -10,16 +10,16 @@ from modelmill import Facts, Outlook
 
 PREBUILT = "libggml-python"
 """Needs no compiler, and packs every type but those below as llama.cpp does."""
-_LLAMA = "llama-cpp-python"
+LLAMA = "llama-cpp-python"
 _NEWER = frozenset({"IQ1_M"})
 """Types whose search is another in ggml 0.25, llama.cpp's, than in 0.20, the newest that comes prebuilt: that of IQ1_M
 adds in another order (`quantize_iq1_m` in ggml-quants.c), which settles one block in some thousand otherwise."""
-REQUIREMENTS: Mapping[str, str] = {PREBUILT: "modelmill[gguf]", _LLAMA: "modelmill[llama]"}
+REQUIREMENTS: Mapping[str, str] = {PREBUILT: "modelmill[gguf]", LLAMA: "modelmill[llama]"}
 
 
 def distribution_of(kind: str) -> str:
     """The distribution whose ggml packs tensors of this type."""
-    return _LLAMA if kind in _NEWER else PREBUILT
+    return LLAMA if kind in _NEWER else PREBUILT
 
 
 def more_tools(outlook: Outlook[Any], facts: Facts) -> Mapping[str, str]:

@@ -86,7 +86,8 @@ def error_bound(groups: Any, quantization: Quantization, dtype: str) -> Any:
     step = np.maximum((groups.max(1, keepdims=True) - groups.min(1, keepdims=True)) / steps, _LEAST_SCALE)
     # Half a step, and one more at the far end, for MLX widens or narrows the steps until zero is one of them. Then
     # what is rounded: the values themselves, the bias, and the scale as often as it is added.
-    return 1.5 * step + rounding(2 * largest + steps * step, dtype) + steps * rounding(0 * step, dtype)
+    _, least = _ROUNDING[dtype]
+    return 1.5 * step + rounding(2 * largest + steps * step, dtype) + steps * least
 
 
 def _microscaled(size: Any, largest: Any) -> Any:

@@ -30,6 +30,10 @@ OLD, NEW = "a" * 64, "b" * 64
             ),
             ["step 2 shorten, options.length: 4 → 2", "step 2 shorten, scheme: short → tiny"],
         ),
+        (
+            Change(kind="step", name="2 shorten", before={"options": {}}, after={"options": {"pure": None}}),
+            ["step 2 shorten, options.pure: not there → nothing"],
+        ),
         (Change(kind="field", name="notes", before=["\x1b[2J"], after=[]), ["field notes: ['\\x1b[2J'] → []"]),
     ],
 )

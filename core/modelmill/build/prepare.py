@@ -81,7 +81,7 @@ def prepare(
     path = lock_path(build.path)
     known = read_lock(path)
     resolver = Resolver(build, registry, store, known.sources, offline=offline, note=note, told=told)
-    needed = sorted({name for target in targets for name in (target.source, *target.inputs.values())})
+    needed = _sources(targets)
     if lock == "refuse":
         _refuse_stale(path, [name for name in needed if not resolver.stands_for(name)])
     states = {name: resolver.resolve(name) for name in needed}
@@ -115,7 +115,7 @@ def beside(prepared: Prepared, names: Collection[str]) -> Prepared:
     path = lock_path(build.path)
     targets = tuple(build.targets[name] for name in names)
     resolver = Resolver(build, registry, store, read_lock(path).sources, offline=True)
-    needed = sorted({name for target in targets for name in (target.source, *target.inputs.values())})
+    needed = _sources(targets)
     _refuse_stale(path, [name for name in needed if not resolver.stands_for(name)])
     states = {name: prepared.states.get(name) or resolver.resolve(name) for name in needed}
     pinner = Pinner(path, store, registry, keep=False, locked=True, offline=True)
@@ -126,6 +126,11 @@ def beside(prepared: Prepared, names: Collection[str]) -> Prepared:
         pinner=pinner,
         plan=_plan(build, targets, states, registry, identifier(store, pinner)),
     )
+
+
+def _sources(targets: Collection[Target]) -> list[str]:
+    """The sources that targets are made of, by name."""
+    return sorted({name for target in targets for name in (target.source, *target.inputs.values())})
 
 
 def pin_toolchains(
@@ -179,10 +184,8 @@ def identifier(store: Store, pinner: Pinner) -> Identify:
     def identify(offer: Offer[Maker[Any]], more: Mapping[str, str]) -> Identity:
         record, plugin = offer.record, offer.plugin
         if record.toolchain is None:
-            found = {item.name: item for item in closure(record.tools, record.requirement, store.index)}
-            for name, requirement in more.items():
-                found |= {item.name: item for item in closure((name,), requirement, store.index)}
-            tools = [encode(found[name]) for name in sorted(found)]
+            named = {**dict.fromkeys(record.tools, record.requirement), **more}
+            tools = [encode(item) for item in closure(named, store.index)]
         else:
             tools = [tool(pin) for pin in pinner.pins(record.toolchain)]
         identity: dict[str, Any] = {

@@ -7,7 +7,6 @@ from modelmill.errors import ModelmillError, PluginError, SignError
 from modelmill.registry import Offer, Registry
 from modelmill.types import SignerOffer
 from modelmill_artifacts.hashing import sha256_file
-from modelmill_artifacts.keys import PublicKey
 from modelmill_artifacts.signature import Signer
 
 DEVELOPMENT = "development:"
@@ -34,14 +33,14 @@ def open_key(key: str, base: Path, registry: Registry) -> Signer:
         ) from error
 
 
-def public_key(key: str, base: Path, registry: Registry) -> PublicKey:
-    """The public key of a key's URI. SignError for a development key that is not there: only a build makes one."""
+def open_existing(key: str, base: Path, registry: Registry) -> Signer:
+    """As `open_key`, but SignError for a development key that is not there: only a build makes one."""
     offer, rest = _offer(key, registry)
     if key.startswith(DEVELOPMENT) and offer.record.files is not None:
         for file in offer.record.files(rest, base):
             if not file.is_file():
                 raise SignError(f"there is no development key at {file} yet; a build without [sign] key makes one")
-    return open_key(key, base, registry).public_key
+    return open_key(key, base, registry)
 
 
 def key_warnings(build: Build, registry: Registry) -> tuple[str, ...]:

@@ -48,16 +48,18 @@ def why(prepared: Prepared, todo: Work, output: Path | None = None) -> tuple[Why
     """Explain every target of a plan, given the steps that a build would run, and where its output would go."""
     build = prepared.build
     folder = output or build.path.absolute().parent / "dist"
-    listings = _listings(prepared)
+    release = folder / build.project.name / build.project.version
+    listings, key = _listings(prepared), key_digests(build, prepared.registry)
     return tuple(
-        _explain(prepared, planned, todo, folder / build.project.name / build.project.version, listings)
+        _explain(prepared, current(prepared.plan, planned, build, key), planned, todo, release, listings)
         for planned in prepared.plan.targets
     )
 
 
-def _explain(prepared: Prepared, planned: PlannedTarget, todo: Work, release: Path, listings: Listing) -> Why:
-    store, plan, build = prepared.store, prepared.plan, prepared.build
-    now = current(plan, planned, build, key_digests(build, prepared.registry))
+def _explain(
+    prepared: Prepared, now: Memory, planned: PlannedTarget, todo: Work, release: Path, listings: Listing
+) -> Why:
+    store, plan = prepared.store, prepared.plan
     before = recall(store, now.file, now.project, now.target)
     renamed = None
     if before is None:

@@ -51,31 +51,19 @@ def command(before: Path, after: Path, with_tensors: bool, with_error: bool, as_
 def lines(item: diff.Change) -> Iterator[str]:
     """A change as people read it: of two tables what differs in them, a line each."""
     told = f"{item.kind} {printable(item.name)}"
-    if isinstance(item.before, Mapping) and isinstance(item.after, Mapping):
-        for name, (old, new) in _leaves(item.before, item.after, ()):
-            yield f"{told}, {printable(name)}: {_value(old)} → {_value(new)}"
-    else:
-        yield f"{told}: {_value(item.before)} → {_value(item.after)}"
-
-
-def _leaves(
-    before: Mapping[str, Any], after: Mapping[str, Any], path: tuple[str, ...]
-) -> Iterator[tuple[str, tuple[Any, Any]]]:
-    for key in sorted({*before, *after}):
-        old, new = before.get(key), after.get(key)
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            yield from _leaves(old, new, (*path, key))
-        elif old != new:
-            yield ".".join((*path, key)), (old, new)
+    for path, old, new in diff.leaves(item.before, item.after):
+        where = f", {printable('.'.join(path))}" if path else ""
+        yield f"{told}{where}: {_value(old)} → {_value(new)}"
 
 
 def _value(value: Any) -> str:
+    if value is diff.MISSING:
+        return "not there"
     if value is None:
         return "nothing"
     if isinstance(value, Mapping):
-        return ", ".join(
-            f"{key} {_value(item)}" for key, item in sorted(value.items()) if not isinstance(item, Mapping)
-        )
+        plain = {key: item for key, item in sorted(value.items()) if not isinstance(item, Mapping)}
+        return ", ".join(f"{key} {_value(item)}" for key, item in plain.items())
     return short(value)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from modelmill.build.sign import DEVELOPMENT, public_key
+from modelmill.build.sign import DEVELOPMENT, open_existing
 from modelmill.cli import options, show
 from modelmill.errors import ConfigError
 from modelmill.registry import load
@@ -40,7 +40,7 @@ def new(path: str, encrypt: bool) -> None:
 @options.as_json
 def show_key(key: str, as_json: bool) -> None:
     """Print the public key of KEY (a path or a signer's URI); of the development key if none is named."""
-    public = public_key(key, Path.cwd(), load())
+    public = open_existing(key, Path.cwd(), load()).public_key
     if as_json:
         show.document({"pem": public.pem.decode(), "sha256": public.fingerprint, "development": public.development})
     else:

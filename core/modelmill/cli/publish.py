@@ -5,13 +5,14 @@ from pathlib import Path
 
 import click
 
-from modelmill.build.sign import DEVELOPMENT, open_key, open_signer, public_key
+from modelmill.build.sign import DEVELOPMENT, open_existing
 from modelmill.cli import options, show
 from modelmill.config import Build, read
 from modelmill.delivery.remote import find, publish, settings
 from modelmill.errors import ConfigError
 from modelmill.registry import Registry, load
 from modelmill_artifacts.policy import Policy
+from modelmill_artifacts.signature import Signer
 from modelmill_artifacts.verify import verify
 
 
@@ -38,8 +39,7 @@ def command(
     release = (dist or build.path.absolute().parent / "dist") / build.project.name / build.project.version
     if not (release / "release.json").is_file():
         raise ConfigError(f"{release}: no finished release; run `modelmill build`")
-    _refuse_development(build, registry, allowed=development_keys)
-    signer = open_signer(build, registry)
+    signer = None if build.sign.mode == "none" else _signer(build, registry, development_keys=development_keys)
     if signer is not None:
         checked = verify(release, Policy(keys=(signer.public_key,), development_keys=True, experimental=True))
         if checked.missing:
@@ -63,20 +63,17 @@ def command(
         click.echo(f"digest {done.digest}")
 
 
-def _refuse_development(build: Build, registry: Registry, *, allowed: bool) -> None:
-    """Refuse a development key unless it is allowed: a version that it signed is used up, and verifies for nobody.
+def _signer(build: Build, registry: Registry, *, development_keys: bool) -> Signer:
+    """The build's key, and never a new one: what lies in dist/ was not signed by it.
 
-    Never makes one: what lies in dist/ was not signed by it.
+    ConfigError for a development key that is not allowed: a version that it signed is used up, and verifies for nobody.
     """
-    key = DEVELOPMENT if build.sign.key is None else build.sign.key
-    if build.sign.mode == "none":
-        return
-    if not allowed and (
-        key.startswith(DEVELOPMENT) or open_key(key, build.path.absolute().parent, registry).public_key.development
-    ):
-        raise ConfigError(
-            f"{build.path.name}: the release is signed by a development key, which proves nothing about who signed, "
-            "and a published version never changes; name a key in [sign] key and build again, or add --development-keys"
-        )
-    if key.startswith(DEVELOPMENT):
-        public_key(key, build.path.absolute().parent, registry)
+    key = build.sign.key or DEVELOPMENT
+    if development_keys or not key.startswith(DEVELOPMENT):
+        signer = open_existing(key, build.path.absolute().parent, registry)
+        if development_keys or not signer.public_key.development:
+            return signer
+    raise ConfigError(
+        f"{build.path.name}: the release is signed by a development key, which proves nothing about who signed, "
+        "and a published version never changes; name a key in [sign] key and build again, or add --development-keys"
+    )

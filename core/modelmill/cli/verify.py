@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from modelmill.build.sign import DEVELOPMENT, public_key
+from modelmill.build.sign import DEVELOPMENT, open_existing
 from modelmill.cli import options, show
 from modelmill.cli.hashing import hashing
 from modelmill.errors import SignError
@@ -60,7 +60,7 @@ def acceptance(key_paths: tuple[Path, ...], policy_path: Path | None, *, develop
     accepted = Policy(keys=()) if policy_path is None else policy.read(policy_path)
     if development_keys:
         try:
-            trusted += (public_key(DEVELOPMENT, Path.cwd(), load()),)
+            trusted += (open_existing(DEVELOPMENT, Path.cwd(), load()).public_key,)
         except SignError:
             if not (trusted or accepted.keys):  # else another's development key is meant
                 raise

@@ -8,8 +8,7 @@ from modelmill.config.records import Build, Target
 from modelmill.decode import Fault, suggestion
 from modelmill.errors import ConfigError
 from modelmill.hardware.schema import load_profile
-from modelmill.registry import Offer, Offers, Registry
-from modelmill.types import Maker
+from modelmill.registry import Offers, Registry, gives
 
 
 def check_names(build: Build, registry: Registry) -> None:
@@ -49,7 +48,7 @@ def _target_faults(build: Build, target: Target, registry: Registry) -> list[Fau
 def _scheme_faults(path: tuple[str, ...], target: Target, registry: Registry) -> list[Fault]:
     """Why nothing can give a target's scheme: its format does not have it, or has it only to be read."""
     makers = [maker for _, maker in registry.makers()]
-    made = {scheme for maker in makers if _gives(maker) == target.format for scheme in maker.record.schemes}
+    made = {scheme for maker in makers if gives(maker) == target.format for scheme in maker.record.schemes}
     schemes = registry.formats[target.format].record.schemes
     if target.scheme in made and target.scheme in schemes:
         return []
@@ -65,11 +64,6 @@ def _scheme_faults(path: tuple[str, ...], target: Target, registry: Registry) ->
         every = f" It has {', '.join(useful)}." if hint.endswith("?") else ""
         told = f"format {target.format!r} has no scheme {target.scheme!r}; {hint}{every}"
     return [Fault(path, registry.formats.beside(told))]
-
-
-def _gives(maker: Offer[Maker[Any]]) -> str:
-    given: str = maker.record.gives  # type: ignore[attr-defined]
-    return given
 
 
 def _profile_faults(build: Build, target: Target, registry: Registry) -> list[Fault]:

@@ -7,11 +7,10 @@ from typing import Any
 
 from modelmill.history.memory import Memory
 from modelmill.printable import printable, short
+from modelmill_artifacts.diff import MISSING, leaves
 
 Listing = Callable[[str], Mapping[str, str] | None]
 """Digest of a package → the digests of its files, where they are known."""
-
-_MISSING = object()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +144,7 @@ def _inputs(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
         if one is None or other is None or ("step" in one) != ("step" in other):
             yield Change(part=role, name="", before=_origin(one), after=_origin(other))
         elif "files" in one:
-            yield from _differences(f"{role} file", (), one["files"], other["files"], flat=True)
+            yield from _differences(f"{role} file", (), one["files"], other["files"])
 
 
 def _origin(origin: Mapping[str, Any] | None) -> str | None:
@@ -165,7 +164,7 @@ def _package(part: str, old: Mapping[str, Any], new: Mapping[str, Any], listing:
     if before is None or after is None:
         yield Change(part=f"{part}'s", name="files", before=old["digest"], after=new["digest"])
     else:
-        yield from _differences(f"{part} file", (), before, after, flat=True)
+        yield from _differences(f"{part} file", (), before, after)
 
 
 def _tools(part: str, old: Any, new: Any) -> Iterator[Change]:
@@ -186,14 +185,12 @@ _SAID = ("target", "model")
 """What follows from the steps where those differ, and is named where it alone does."""
 
 
-def _differences(part: str, path: tuple[str, ...], old: Any, new: Any, *, flat: bool = False) -> Iterator[Change]:
-    """Every place where two JSON values differ; `flat` takes a mapping's keys as whole names."""
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        for key in sorted({*old, *new}):
-            yield from _differences(part, (*path, key), old.get(key, _MISSING), new.get(key, _MISSING), flat=flat)
-    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        for place, (one, other) in enumerate(zip(old, new, strict=True)):
-            yield from _differences(part, (*path, str(place)), one, other, flat=flat)
-    elif old != new:
-        before, after = (None if value is _MISSING else value for value in (old, new))
-        yield Change(part=part, name=".".join(path), before=before, after=after)
+def _differences(part: str, path: tuple[str, ...], old: Any, new: Any) -> Iterator[Change]:
+    """Every place where two JSON values differ, item by item in lists of one length."""
+    for inner, *pair in leaves(old, new, path):
+        one, other = (None if value is MISSING else value for value in pair)
+        if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+            for place, items in enumerate(zip(one, other, strict=True)):
+                yield from _differences(part, (*inner, str(place)), *items)
+        else:
+            yield Change(part=part, name=".".join(inner), before=one, after=other)

@@ -4,7 +4,7 @@ import functools
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,14 +29,14 @@ class Tool:
     requires: tuple[str, ...]
 
 
-def closure(names: Iterable[str], requirement: str, index: StatIndex) -> tuple[Tool, ...]:
-    """The named distributions and all that they require here, by name.
+def closure(named: Mapping[str, str], index: StatIndex) -> tuple[Tool, ...]:
+    """The named distributions and all that they require here, by name; each is named with what to install for it.
 
-    Raises MissingToolError, with the command that installs `requirement`, if one is not installed. What is
-    learnt of a distribution is kept while its RECORD is the same: reading that of fifty takes a second.
+    Raises MissingToolError, with the command that installs it, if one is not installed. What is learnt of a
+    distribution is kept while its RECORD is the same: reading that of fifty takes a second.
     """
     found: dict[str, Tool] = {}
-    waiting: list[tuple[str, tuple[str, ...]]] = [(name, ()) for name in names]
+    waiting: list[tuple[str, tuple[str, ...]]] = [(name, ()) for name in named]
     seen: set[tuple[str, tuple[str, ...]]] = set()
     while waiting:
         name, extras = waiting.pop()
@@ -45,7 +45,7 @@ def closure(names: Iterable[str], requirement: str, index: StatIndex) -> tuple[T
         seen.add((name, extras))
         known = _known(name, extras, index)
         if known is None:
-            raise MissingToolError(f"{name} is not installed; run: pip install '{requirement or name}'")
+            raise MissingToolError(f"{name} is not installed; run: pip install '{named.get(name) or name}'")
         if name not in found:
             required = known if not extras else _known(name, (), index) or known
             present = {item for item, _ in required["requires"] if _distribution(item) is not None}

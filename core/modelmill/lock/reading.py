@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from modelmill.checkpoint import file_sizes
 from modelmill.config import SourceTable
 from modelmill.errors import ConfigError, ModelmillError
 from modelmill.installed.digests import package_digest
@@ -90,10 +91,6 @@ def _read(place: Origin, folder: Path, registry: Registry) -> Facts:
         raise type(error)(f"source {place.name!r}: {error}") from error
 
 
-def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
-
-
 def _detect(place: Origin, folder: Path, registry: Registry) -> Offer[Format]:
     is_allowed = place.table.pickle != "refuse"
     if place.table.format is not None:
@@ -111,7 +108,7 @@ def _detect(place: Origin, folder: Path, registry: Registry) -> Offer[Format]:
         return found[0]
     known = ", ".join(registry.formats)
     if not found:
-        if empty := sorted(str(path.relative_to(folder)) for path in _files(folder) if not path.stat().st_size):
+        if empty := [path for path, size in file_sizes(folder).items() if not size]:
             raise ConfigError(f"there is nothing in {', '.join(empty)} (0 bytes); bring the file whole")
         raise ConfigError(f"its files are of no known format ({known}); say `format = …` in [source.{place.name}]")
     several = ", ".join(offer.record.name for offer in found)

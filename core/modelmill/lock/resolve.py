@@ -174,8 +174,7 @@ class Resolver:
         except SourceError as error:
             if not place.offer.record.local:
                 raise
-            lines = locate(self._build.path.read_text(encoding="utf-8"))
-            line = line_of(lines, ("source", place.name, "uri"))
+            line = line_of(locate(self._build.text), ("source", place.name, "uri"))
             raise SourceError(f"{self._build.path.name}:{line}: source {place.name!r}: {error}") from error
 
     def _known(self, place: Origin, revision: str) -> dict[tuple[str, int], str]:

@@ -7,7 +7,7 @@ from typing import Any
 from modelmill.config import Target
 from modelmill.config.records import COMPOSED
 from modelmill.errors import PlanError
-from modelmill.registry import Offer
+from modelmill.registry import Offer, gives
 from modelmill.types import Facts, Maker
 
 Makers = Mapping[str, Sequence[tuple[str, Offer[Maker[Any]]]]]
@@ -22,12 +22,6 @@ class Move:
     offer: Offer[Maker[Any]]
     key: str
     facts: Facts
-
-
-def gives(offer: Offer[Maker[Any]]) -> str:
-    """The format that a maker writes."""
-    given: str = offer.record.gives  # type: ignore[attr-defined]
-    return given
 
 
 def is_composer(kind: str, offer: Offer[Maker[Any]]) -> bool:

@@ -6,8 +6,8 @@ from typing import Any, Protocol
 
 from modelmill.config import Target
 from modelmill.errors import PlanError
-from modelmill.plan.compose import Makers, Move, composers, gives, is_composer, missing
-from modelmill.registry import Offer, Registry
+from modelmill.plan.compose import Makers, Move, composers, is_composer, missing
+from modelmill.registry import Offer, Registry, gives
 from modelmill.types import Facts, Maker, Refusal
 
 _LONGEST = 4

@@ -61,6 +61,12 @@ class Offer(Generic[Record]):
     plugin: Plugin
 
 
+def gives(offer: Offer[Maker[Any]]) -> str:
+    """The format that a maker writes."""
+    given: str = offer.record.gives  # type: ignore[attr-defined]
+    return given
+
+
 @dataclass(frozen=True, slots=True)
 class Offers(Generic[Record]):
     """All offers of one kind, by name. A name that two plugins offer is nobody's until one of them is removed.
