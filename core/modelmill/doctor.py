@@ -17,7 +17,7 @@ from modelmill import config
 from modelmill.errors import ConfigError
 from modelmill.execute import machine
 from modelmill.installed.extras import missing
-from modelmill.lock import LockedToolchain, read_lock, this_platform
+from modelmill.lock import LockedToolchain, lock_command, read_lock, this_platform
 from modelmill.registry import Registry
 from modelmill.toolchains import environments
 from modelmill.types import Toolchain
@@ -59,7 +59,7 @@ def findings(
     locked = read_lock(lock).toolchains
     for name, (toolchain, offers) in sorted(registry.toolchains().items()):
         records = ", ".join(sorted({offer.record.name for offer in offers}))
-        yield _toolchain(toolchain, locked.get(name), lock.name, store, f"used by {records}")
+        yield _toolchain(toolchain, locked.get(name), lock, store, f"used by {records}")
     yield _disk(store)
     memory = f"{machine.memory() / 2**30:.1f} GiB for steps, {machine.cores()} cores"
     yield Finding(name="machine", state="good", said=memory)
@@ -85,13 +85,13 @@ def _plugin_mend(distribution: str) -> str:
     return f"pip install --force-reinstall {distribution}"
 
 
-def _toolchain(toolchain: Toolchain, known: LockedToolchain | None, lock: str, store: Path, users: str) -> Finding:
+def _toolchain(toolchain: Toolchain, known: LockedToolchain | None, lock: Path, store: Path, users: str) -> Finding:
     """A toolchain whose environment is not there yet is no fault: the first build that needs it makes it."""
-    name = f"toolchain {toolchain.name}"
+    name, mend = f"toolchain {toolchain.name}", lock_command(lock, environments.MAKES)
     pins = known.on(this_platform()) if known is not None and known.requires == toolchain.requires else ()
     if not pins:
-        said = f"not pinned in {lock} for {this_platform()}: the first build that needs it does so; {users}"
-        return Finding(name=name, state="missing", said=said, mend=environments.MEND)
+        said = f"not pinned in {lock.name} for {this_platform()}: the first build that needs it does so; {users}"
+        return Finding(name=name, state="missing", said=said, mend=mend)
     where = environments.folder(store, pins)
     match environments.state(store, pins):
         case "good":
@@ -99,10 +99,10 @@ def _toolchain(toolchain: Toolchain, known: LockedToolchain | None, lock: str, s
             return Finding(name=name, state="good", said=said)
         case "changed":
             said = f"its environment changed since it was made ({where}); {users}"
-            return Finding(name=name, state="bad", said=said, mend=environments.MEND)
+            return Finding(name=name, state="bad", said=said, mend=mend)
         case "missing":
             said = f"{environments.counted(pins)} pinned, and their environment is not made yet; {users}"
-            return Finding(name=name, state="missing", said=said, mend=environments.MEND)
+            return Finding(name=name, state="missing", said=said, mend=mend)
 
 
 def _tools(registry: Registry) -> dict[str, tuple[str, list[str]]]:

@@ -1,4 +1,4 @@
-"""Where a development key signed: only a build makes one, and it counts only where that is said."""
+"""Where a development key signed, or none: only a build makes one, and it counts only where that is said."""
 
 import pytest
 
@@ -54,6 +54,15 @@ def test_what_a_development_key_signed_is_published_only_where_that_is_said(buil
     asked = built.run(*words, "--development-keys")
     assert asked.code == 1
     assert "127.0.0.1:1" in asked.err  # where nobody listens
+
+
+def test_what_nobody_signed_is_published_with_a_warning(mill: Mill) -> None:
+    mill.write(BUILD)
+    assert mill.run("build").code == 0
+    asked = mill.run("publish", "127.0.0.1:1/team/words", "-O", "tries=1")
+    warning, failure = asked.err.splitlines()[0], asked.err.splitlines()[-1]
+    assert warning.startswith("modelmill: warning: the release is not signed ([sign] mode of build.toml)")
+    assert "127.0.0.1:1" in failure  # where nobody listens
 
 
 def test_a_file_that_is_no_public_key_is_one_sentence_of_ours(built: Mill) -> None:

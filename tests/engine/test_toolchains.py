@@ -114,6 +114,12 @@ def locked(built: Workshop) -> Workshop:
     return built
 
 
+def rename(workshop: Workshop, name: str, before: str = "build") -> None:
+    """Give the build file another name, and its lock."""
+    for suffix in (".toml", ".lock"):
+        workshop.folder.joinpath(f"{before}{suffix}").rename(workshop.folder / f"{name}{suffix}")
+
+
 def succeed(workshop: Workshop, *arguments: str) -> str:
     done = workshop.run(*arguments)
     assert done.code == 0, done.err
@@ -231,21 +237,29 @@ def test_a_lock_that_would_give_pip_other_words_is_refused(locked: Workshop, edi
     assert "is no pinned distribution" in told(refused)
 
 
-def test_a_wheel_that_is_not_the_pinned_one_is_not_installed(locked: Workshop) -> None:
+BUILD_FILES = {"build": "modelmill lock", "wide": "modelmill lock -f wide.toml"}
+
+
+@pytest.mark.parametrize("file", BUILD_FILES)
+def test_a_wheel_that_is_not_the_pinned_one_is_not_installed(locked: Workshop, file: str) -> None:
     make_wheel(locked.wheels, "tinytool", "1.0", text="another tool")
-    refused = locked.run("build", "old")
+    rename(locked, file)
+    refused = locked.run("build", "old", "-f", f"{file}.toml")
     assert refused.code == 2
     assert "toolchain 'old': its environment cannot be made: a wheel is not what the lock pins" in told(refused)
-    assert told(refused).endswith("pin it with `modelmill lock --update`")
+    assert told(refused).endswith(f"pin it with `{BUILD_FILES[file]} --update`")
     assert locked.environments() == []
 
 
-def test_a_missing_environment_without_an_index_is_one_sentence_with_the_command(locked: Workshop) -> None:
+@pytest.mark.parametrize("file", BUILD_FILES)
+def test_a_missing_environment_without_an_index_is_one_sentence_with_the_command(locked: Workshop, file: str) -> None:
     wheels = locked.wheels.rename(locked.folder / "elsewhere")
     locked.wheels.mkdir()
-    refused = locked.run("build", "old")
+    rename(locked, file)
+    refused = locked.run("build", "old", "-f", f"{file}.toml")
     assert refused.code == 2
-    assert told(refused).endswith("run: modelmill lock --environments")
+    assert told(refused).endswith(f"run: {BUILD_FILES[file]} --environments")
+    rename(locked, "build", before=file)
     shutil.rmtree(locked.wheels)
     wheels.rename(locked.wheels)
     succeed(locked, "lock", "--environments")

@@ -86,7 +86,7 @@ def plan_text(plan: Plan, todo: Work) -> str:
     written = show.size(sum(step.estimate.bytes_out for step in to_run))
     targets, steps = show.count(len(plan.targets), "target"), show.count(len(plan.steps), "step")
     head = f"{targets}, {steps}, {len(to_run)} to run, writing {written}"
-    table = show.table(("step", "store", "writes", "memory", "takes", "for"), rows)
+    table = show.table(("step", "store", "writes", "memory", "core time", "for"), rows)
     told = "\n".join(exceptions.counts(plan, todo))
     return "\n\n".join(part for part in (head, table, told) if part)
 

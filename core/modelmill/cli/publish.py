@@ -40,7 +40,9 @@ def command(
     if not (release / "release.json").is_file():
         raise ConfigError(f"{release}: no finished release; run `modelmill build`")
     signer = None if build.sign.mode == "none" else _signer(build, registry, development_keys=development_keys)
-    if signer is not None:
+    if signer is None:
+        show.warn(f"the release is not signed ([sign] mode of {build.path.name}), so nobody can tell who made it")
+    else:
         checked = verify(release, Policy(keys=(signer.public_key,), development_keys=True, experimental=True))
         if checked.missing:
             raise ConfigError(f"{release}: holds a part of the release, without {', '.join(checked.missing)}; build it")

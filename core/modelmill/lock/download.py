@@ -33,12 +33,16 @@ Note = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What to fetch: `origin` (the URI) and `revision` name it, `promise` says who promised sizes and digests."""
+    """What to fetch: `origin` (the URI) and `revision` name it, `promise` says who promised sizes and digests.
+
+    `mend` says what to do where the files are others, if anything can be done.
+    """
 
     origin: str
     revision: str
     files: tuple[SourceFile, ...]
     promise: str = "the source promised"
+    mend: str = ""
 
 
 class _StoppedError(Exception):
@@ -162,7 +166,7 @@ def _fetch(transfer: _Transfer, file: SourceFile, part: Path) -> str:
     raise SourceError(
         f"{transfer.order.origin}: {file.path} has the sha256 {digest} and {size:,} bytes, twice in a row, and "
         f"{transfer.order.promise} {file.sha256 or 'any sha256'} and {file.size:,} bytes; nothing of it is used"
-        + ("; if the change is meant, run `modelmill lock --update`" if "lock" in transfer.order.promise else "")
+        + (f"; {transfer.order.mend}" if transfer.order.mend else "")
     )
 
 

@@ -1,7 +1,7 @@
 """Files of a source on this machine: fetched where the store lacks them, and only where fetching is allowed."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from modelmill.errors import SourceError
@@ -13,7 +13,6 @@ from modelmill.lock.records import LockedFile
 from modelmill.store import Store
 from modelmill.types import SourceFile
 
-RESOLVED = "the source promised"
 _SHOWN = 3
 
 
@@ -43,19 +42,19 @@ class Fetcher:
         revision: str,
         files: Iterable[LockedFile | SourceFile],
         scratch: Path | None = None,
-        promise: str | None = None,
     ) -> tuple[LockedFile, ...]:
-        """Have these files of a revision in the store. `scratch` is what `resolve` has just used, if it has.
+        """Have these files of a revision in the store.
 
-        `promise` says who promised their digests: the lock, if it is not said.
+        `scratch` is what `resolve` has just used, if it has: then the source promised their digests, else the lock.
         """
         wanted = tuple(SourceFile(path=file.path, size=file.size, sha256=file.sha256) for file in files)
         if not wanted:
             return ()
         self.refuse_missing(place, wanted)
-        order = Order(
-            origin=place.stated, revision=revision, files=wanted, promise=promise or f"{place.lock.name} says"
-        )
+        order = Order(origin=place.stated, revision=revision, files=wanted)
+        if scratch is None:
+            mend = f"if the change is meant, run `{lock_command(place.lock, '--update')}`"
+            order = replace(order, promise=f"{place.lock.name} says", mend=mend)
         workspace = self.store.workspace(f"fetch-{place.name}")
         try:
             with place.connect(revision, scratch or workspace.scratch) as opener:
@@ -85,5 +84,5 @@ class Fetcher:
             size = sum(file.size for file in files)
             raise SourceError(
                 f"source {place.name!r}: the store lacks {names}{more} ({size:,} bytes) of {place.stated}, and "
-                f"--offline fetches nothing; run `{lock_command(place.lock)} --fetch` where there is a network"
+                f"--offline fetches nothing; run `{lock_command(place.lock, '--fetch')}` where there is a network"
             )

@@ -40,9 +40,10 @@ def lock_path(file: Path) -> Path:
     return file.with_suffix(".lock") if file.suffix == ".toml" else file.with_name(f"{file.name}.lock")
 
 
-def lock_command(path: Path) -> str:
+def lock_command(path: Path, *flags: str) -> str:
     """The command that writes a lock file, as it is typed beside it."""
-    return "modelmill lock" if path.name == "build.lock" else f"modelmill lock -f {path.stem}.toml"
+    named = () if path.name == "build.lock" else ("-f", f"{path.stem}.toml")
+    return " ".join(("modelmill lock", *named, *flags))
 
 
 def read_lock(path: Path) -> Locked:

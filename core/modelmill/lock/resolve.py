@@ -9,7 +9,7 @@ from modelmill.config.lines import line_of, locate
 from modelmill.errors import SourceError
 from modelmill.lock.choose import choose
 from modelmill.lock.download import Note
-from modelmill.lock.fetching import RESOLVED, Fetcher
+from modelmill.lock.fetching import Fetcher
 from modelmill.lock.layout import lay_out
 from modelmill.lock.origin import Origin, origin, stated_uri
 from modelmill.lock.peek import can_peek
@@ -161,7 +161,7 @@ class Resolver:
             known = self._known(place, found.revision)
             files = tuple(replace(file, sha256=file.sha256 or known.get((file.path, file.size))) for file in files)
             unread = [file for file in files if file.sha256 is None]
-            read = self._fetcher.fetch(place, found.revision, unread, workspace.scratch, RESOLVED)
+            read = self._fetcher.fetch(place, found.revision, unread, workspace.scratch)
         finally:
             workspace.remove()
         stated = (LockedFile(path=f.path, size=f.size, sha256=f.sha256) for f in files if f.sha256 is not None)

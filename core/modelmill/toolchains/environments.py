@@ -20,8 +20,8 @@ from modelmill.toolchains import pip
 from modelmill_artifacts import canonical
 
 FOLDER = "environments"
-MEND = "modelmill lock --environments"
-"""The command that makes whatever environments a build lacks."""
+MAKES = "--environments"
+"""What `modelmill lock` is told in order to make whatever environments a build lacks."""
 
 State = Literal["good", "missing", "changed"]
 
@@ -77,7 +77,7 @@ def ensure(store: Store, name: str, pins: tuple[Pin, ...], told: Callable[[str],
     """Have the environment of a toolchain, and return it; it stays as it is until this process ends.
 
     Makes it where it is missing, and anew where it was changed. Waits while another process makes it. `told` hears
-    of both in a line. ToolchainError, with what to do, where it cannot be made.
+    of both in a line. ToolchainError where it cannot be made: DigestError where a wheel is not the pinned one.
     """
     where = folder(store.root, pins)
     with writing(where):
@@ -114,10 +114,7 @@ def _make(where: Path, name: str, pins: tuple[Pin, ...], descriptor: int) -> Non
         write_atomic(_note(where), json.dumps({"pins": pins_digest(pins), "files": _stamp(where)}).encode())
     except ToolchainError as error:
         _remove(where)
-        mend = f"where the package index can be reached ({pip.SETTINGS}), run: {MEND}"
-        if isinstance(error, pip.DigestError):
-            mend = "if what is there now is to be trusted, pin it with `modelmill lock --update`"
-        raise ToolchainError(f"toolchain {name!r}: its environment cannot be made: {error}; {mend}") from error
+        raise type(error)(f"toolchain {name!r}: its environment cannot be made: {error}") from error
     except BaseException:
         _remove(where)
         raise

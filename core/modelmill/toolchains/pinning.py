@@ -70,10 +70,22 @@ class Pinner:
             if self._offline and environments.state(self._store.root, pins) != "good":
                 raise ToolchainError(
                     f"toolchain {name!r}: its environment is not in the store, and --offline fetches nothing; run "
-                    f"`{environments.MEND}` where there is a network"
+                    f"`{lock_command(self._path, environments.MAKES)}` where there is a network"
                 )
-            self._ready[name] = environments.ensure(self._store, name, pins, self._told)
+            self._ready[name] = self._made(name, pins)
         return self._ready[name]
+
+    def _made(self, name: str, pins: tuple[Pin, ...]) -> Path:
+        try:
+            return environments.ensure(self._store, name, pins, self._told)
+        except pip.DigestError as error:
+            update = lock_command(self._path, "--update")
+            raise ToolchainError(f"{error}; if what is there now is to be trusted, pin it with `{update}`") from error
+        except ToolchainError as error:
+            make = lock_command(self._path, environments.MAKES)
+            raise ToolchainError(
+                f"{error}; where the package index can be reached ({pip.SETTINGS}), run: {make}"
+            ) from error
 
     def _find(self, toolchain: Toolchain) -> tuple[Pin, ...]:
         known, here = self._known.get(toolchain.name), this_platform()
@@ -89,7 +101,7 @@ class Pinner:
         if self._offline:
             raise ToolchainError(
                 f"toolchain {toolchain.name!r}: {self._path.name} does not pin it for {here}, and --offline asks "
-                f"nobody; run `{environments.MEND}` where there is a network"
+                f"nobody; run `{lock_command(self._path, environments.MAKES)}` where there is a network"
             )
         self._told(f"toolchain {toolchain.name}: resolving {', '.join(toolchain.requires)}")
         try:
@@ -97,7 +109,7 @@ class Pinner:
         except ToolchainError as error:
             raise ToolchainError(
                 f"toolchain {toolchain.name!r}: its requirements cannot be resolved: {error}; where the package index "
-                f"can be reached ({pip.SETTINGS}), run: modelmill lock"
+                f"can be reached ({pip.SETTINGS}), run: {lock_command(self._path)}"
             ) from error
         if found != pins:
             before = known if known is not None and stands else None
