@@ -53,7 +53,8 @@ def nothing_to_do(folder: Path) -> None:
 
 def thousand_targets(folder: Path) -> None:
     """The planner alone, in processor time: 1,000 targets over 10 sources, imports and sources done."""
-    from modelmill.build.prepare import identifier, prepare
+    from modelmill.build.identity import identifier
+    from modelmill.build.prepare import prepare
     from modelmill.plan import plan
     from modelmill.store import Store
 

@@ -1,28 +1,24 @@
 """Everything up to the plan: the build file read, its names checked, its sources resolved, its steps decided."""
 
 import fnmatch
-import importlib.metadata
-import os
-import tomllib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from modelmill.build.identity import identifier
+from modelmill.build.recipes import with_recipes
 from modelmill.config import Build, Target, check_names, profile_files, profile_texts, read
-from modelmill.decode import encode, suggestion
+from modelmill.decode import suggestion
 from modelmill.errors import ConfigError, ModelmillError, ToolchainError
 from modelmill.hardware.schema import load_profile
-from modelmill.installed import digests
-from modelmill.installed.distributions import closure
 from modelmill.lock import Locked, Resolver, SourceState, lock_command, lock_path, read_lock, write_lock
 from modelmill.lock.download import Note
 from modelmill.plan import Plan, plan
-from modelmill.plan.keys import Identify, Identity
-from modelmill.registry import Offer, Registry, load
+from modelmill.plan.keys import Identify
+from modelmill.registry import Registry, load
 from modelmill.store import Store
-from modelmill.toolchains.pinning import Pinner, stale, tool
-from modelmill.types import Maker
+from modelmill.toolchains.pinning import Pinner, stale
 from modelmill_artifacts import licence, policy
 from modelmill_artifacts.errors import ArtifactError
 
@@ -45,16 +41,6 @@ class Prepared:
     """The recipes and hardware profiles that the build file names."""
 
 
-def store_folder(named: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
-    """Where the store is: as named, else $MODELMILL_STORE, else modelmill in the user's cache folder."""
-    if named is not None:
-        return named
-    if environment.get("MODELMILL_STORE"):
-        return Path(environment["MODELMILL_STORE"])
-    cache = environment.get("XDG_CACHE_HOME")
-    return Path(cache) / "modelmill" if cache else Path.home() / ".cache" / "modelmill"
-
-
 def prepare(
     file: Path,
     store: Store,
@@ -72,7 +58,7 @@ def prepare(
     `offline`, sources and toolchains are what lock and store have of them.
     """
     registry = load()
-    build, recipes = _with_recipes(read(file, registry))
+    build, recipes = with_recipes(read(file, registry))
     store.share()
     for line in registry.deprecations:
         store.warn(line)
@@ -137,11 +123,11 @@ def pin_toolchains(
     build: Build, states: Mapping[str, SourceState], registry: Registry, store: Store, pinner: Pinner
 ) -> None:
     """Pin the toolchains that the targets' steps need. A target that cannot be planned is a plan's to tell of."""
-    with_recipes, _ = _with_recipes(build)
+    build, _ = with_recipes(build)
     identify = identifier(store, pinner)
-    for target in with_recipes.targets.values():
+    for target in build.targets.values():
         try:
-            _plan(with_recipes, (target,), states, registry, identify)
+            _plan(build, (target,), states, registry, identify)
         except ToolchainError:
             raise
         except ModelmillError:
@@ -177,36 +163,6 @@ def select(build: Build, names: tuple[str, ...], *, everything: bool) -> tuple[T
     return tuple(found.values())
 
 
-def identifier(store: Store, pinner: Pinner) -> Identify:
-    """Tells what makes a step's bytes beside its job; see `keys.Identity`."""
-    engine = {"version": importlib.metadata.version("modelmill"), "digest": digests.engine_digest(store.index)}
-
-    def identify(offer: Offer[Maker[Any]], more: Mapping[str, str]) -> Identity:
-        record, plugin = offer.record, offer.plugin
-        if record.toolchain is None:
-            named = {**dict.fromkeys(record.tools, record.requirement), **more}
-            tools = [encode(item) for item in closure(named, store.index)]
-        else:
-            tools = [tool(pin) for pin in pinner.pins(record.toolchain)]
-        identity: dict[str, Any] = {
-            "plugin": {
-                "distribution": plugin.distribution,
-                "module": plugin.module,
-                "version": plugin.version,
-                "digest": digests.package_digest(plugin.module, store.index),
-            },
-            "engine": engine,
-            "tools": tools,
-        }
-        if record.toolchain is not None:
-            identity["toolchain"] = record.toolchain.name
-        if any(item["native"] for item in tools):
-            identity["platform"] = digests.platform_facts()
-        return identity
-
-    return identify
-
-
 def _keep_lock(build: Build, path: Path, known: Locked, states: Mapping[str, SourceState]) -> None:
     """Write what was resolved beside what the lock knows of other sources."""
     kept = {name: source for name, source in known.sources.items() if name in build.sources}
@@ -231,30 +187,3 @@ def _check_licences(build: Build, states: Mapping[str, SourceState]) -> None:
             policy.check_licence(None if stated is None else licence.normalise(stated), allowed)
         except ArtifactError as error:
             raise ConfigError(f"{build.path.name}: source {name!r}, {error}") from error
-
-
-def _with_recipes(build: Build) -> tuple[Build, tuple[Path, ...]]:
-    """Options that name a TOML file become its content: a step never gets a path. Also the files' paths."""
-    base = build.path.absolute().parent
-    read_files: list[Path] = []
-    targets = {
-        name: replace(target, options=_read_recipes(target.options, base, f"target {name!r}", read_files))
-        for name, target in build.targets.items()
-    }
-    return replace(build, targets=targets), tuple(read_files)
-
-
-def _read_recipes(options: Mapping[str, Any], base: Path, where: str, read_files: list[Path]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in options.items():
-        if isinstance(value, Mapping):
-            found[key] = _read_recipes(value, base, where, read_files)
-        elif isinstance(value, str) and value.endswith(".toml"):
-            read_files.append(base / value)
-            try:
-                found[key] = tomllib.loads((base / value).read_text(encoding="utf-8"))
-            except (OSError, ValueError) as error:
-                raise ConfigError(f"{where}: option {key!r} names {value}, which cannot be read: {error}") from error
-        else:
-            found[key] = value
-    return found

@@ -81,7 +81,7 @@ def _memory(arguments: list[str]) -> str:
 
 
 def _store(arguments: list[str]) -> str:
-    """Where the store is, by the rule of `modelmill.build.prepare.store_folder`."""
+    """Where the store is, by the rule of `modelmill.store.store_folder`."""
     for place, word in enumerate(arguments):
         if word == "--store" and place + 1 < len(arguments):
             return arguments[place + 1]

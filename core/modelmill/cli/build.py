@@ -8,7 +8,7 @@ import click
 
 from modelmill.build.make import Made, fetch_inputs, make, outstanding
 from modelmill.build.placing import Artifact
-from modelmill.build.prepare import prepare, store_folder
+from modelmill.build.prepare import prepare
 from modelmill.build.uptodate import remember
 from modelmill.build.watched import watched
 from modelmill.cli import options, show
@@ -17,7 +17,7 @@ from modelmill.cli.plan import plan_document, plan_text
 from modelmill.cli.progress import listener
 from modelmill.config import Build
 from modelmill.execute import Settings, machine, too_large
-from modelmill.store import Store
+from modelmill.store import Store, store_folder
 from modelmill_artifacts.release import RELEASE
 
 

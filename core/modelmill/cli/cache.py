@@ -7,13 +7,12 @@ from typing import Any
 
 import click
 
-from modelmill.build.prepare import store_folder
 from modelmill.cli import options, show
 from modelmill.cli.hashing import hashing
 from modelmill.errors import StoreError
 from modelmill.execute.machine import cores
 from modelmill.history.collect import Holdings, Removed, collect, examined, holdings, unneeded
-from modelmill.store import Store
+from modelmill.store import Store, store_folder
 
 _WAIT = click.option(
     "--wait", type=click.FloatRange(min=0), default=0.0, metavar="SECONDS", help="Wait so long for builds to end."

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import click
 
-from modelmill.build.prepare import store_folder
 from modelmill.cli import options, show
 from modelmill.decode import encode
 from modelmill.doctor import findings
 from modelmill.lock import lock_path
 from modelmill.registry import load
+from modelmill.store import store_folder
 
 
 @click.command()

@@ -7,11 +7,11 @@ from typing import Any
 import click
 
 from modelmill.build.make import outstanding
-from modelmill.build.prepare import prepare, store_folder
+from modelmill.build.prepare import prepare
 from modelmill.build.why import Why, why
 from modelmill.cli import exceptions, options, show
 from modelmill.decode import encode
-from modelmill.store import Store
+from modelmill.store import Store, store_folder
 
 
 @click.command()

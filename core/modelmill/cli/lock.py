@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from modelmill.build.prepare import pin_toolchains, store_folder
+from modelmill.build.prepare import pin_toolchains
 from modelmill.cli import options, show
 from modelmill.cli.fetching import fetching
 from modelmill.config import Build, read
@@ -14,7 +14,7 @@ from modelmill.decode import encode, suggestion
 from modelmill.errors import ConfigError, ToolchainError
 from modelmill.lock import Drift, Resolver, SourceState, lock_path, read_lock, write_lock
 from modelmill.registry import Registry, load
-from modelmill.store import Store
+from modelmill.store import Store, store_folder
 from modelmill.toolchains.pinning import Pinner
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from modelmill.build.make import outstanding
-from modelmill.build.prepare import prepare, store_folder
+from modelmill.build.prepare import prepare
 from modelmill.build.sign import key_warnings
 from modelmill.build.why import why
 from modelmill.cli import exceptions, options, show
@@ -15,7 +15,7 @@ from modelmill.cli.fetching import fetching
 from modelmill.execute import Work, too_large
 from modelmill.execute.machine import memory
 from modelmill.plan import Plan, Step
-from modelmill.store import Store
+from modelmill.store import Store, store_folder
 
 
 @click.command()

@@ -6,12 +6,12 @@ from pathlib import Path
 import click
 
 from modelmill.artifact.usage import WEIGHTS
-from modelmill.build.prepare import store_folder
 from modelmill.cli import options, show
 from modelmill.cli.verify import acceptance, signed_by
 from modelmill.delivery.remote import find, pull, settings, verdicts
 from modelmill.errors import PluginError
 from modelmill.registry import load
+from modelmill.store import store_folder
 from modelmill_artifacts import part
 from modelmill_artifacts.errors import ArtifactError
 from modelmill_artifacts.verify import VerifiedArtifact, verify

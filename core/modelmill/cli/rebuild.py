@@ -4,13 +4,12 @@ from pathlib import Path
 
 import click
 
-from modelmill.build.prepare import store_folder
 from modelmill.build.rebuild import check
 from modelmill.cli import options, show
 from modelmill.cli.progress import listener
 from modelmill.decode import encode
 from modelmill.execute import Settings
-from modelmill.store import Store
+from modelmill.store import Store, store_folder
 
 
 @click.command()

@@ -2,6 +2,7 @@
 
 from modelmill.store.index import StatIndex
 from modelmill.store.locks import Lock
+from modelmill.store.place import store_folder
 from modelmill.store.store import Examined, Result, Store, Workspace
 
-__all__ = ["Examined", "Lock", "Result", "StatIndex", "Store", "Workspace"]
+__all__ = ["Examined", "Lock", "Result", "StatIndex", "Store", "Workspace", "store_folder"]

@@ -4,12 +4,11 @@ import functools
 import importlib.metadata
 from pathlib import Path
 
-from modelmill.build.prepare import store_folder
 from modelmill.execute.code import lay_out
 from modelmill.execute.environment import Interpreter
 from modelmill.lock import Locked, LockedToolchain, Pin, read_lock, this_platform, write_lock
 from modelmill.step import find
-from modelmill.store import Store
+from modelmill.store import Store, store_folder
 from modelmill.toolchains import environments, pip
 from modelmill.types import Toolchain
 from modelmill_artifacts import canonical
