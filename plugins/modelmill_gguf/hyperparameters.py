@@ -74,8 +74,8 @@ def read(config: Mapping[str, Any], defaults: Mapping[str, Any], *, tied: bool) 
         context=count(merged, "max_position_embeddings"),
         norm_epsilon=_real(merged, "rms_norm_eps"),
         rope=full,
-        rope_base=_real({"rope_theta": merged.get("rope_theta", 10_000.0), **full}, "rope_theta"),
-        local_rope_base=None if local is None else _real({"rope_local_base_freq": local}, "rope_local_base_freq"),
+        rope_base=positive(full.get("rope_theta", merged.get("rope_theta", 10_000.0)), "rope_theta"),
+        local_rope_base=None if local is None else positive(local, "rope_local_base_freq"),
         tied=bool(tie),
         config=merged,
     )
@@ -107,6 +107,14 @@ def count(config: Mapping[str, Any], key: str) -> int:
 
 def _real(config: Mapping[str, Any], key: str) -> float:
     return number(config.get(key), key)
+
+
+def positive(value: Any, key: str) -> float:
+    """A real number above zero. Raises ConvertError for anything else."""
+    found = number(value, key)
+    if found <= 0:
+        raise ConvertError(f"config.json: {key} must be above 0, and is {value!r}.")
+    return found
 
 
 def number(value: Any, key: str) -> float:

@@ -81,6 +81,11 @@ def plan(facts: Facts, scheme: str | None, name: str | None = None, lineage: Lin
             f"The checkpoint is quantized ({facts.quantization}), and only BF16, F16 and F32 weights can become GGUF."
         )
     model = read_hyperparameters(facts.config, architecture.defaults, tied=architecture.tied_by_default)
+    if model.layers > len(facts.tensors):
+        # Before anything is counted up by layer: the number is data from anywhere.
+        raise ConvertError(
+            f"config.json says num_hidden_layers = {model.layers}, and the checkpoint has {len(facts.tensors)} tensors."
+        )
     if reason := architecture.refuse(model):
         raise ConvertError(f"The checkpoint cannot become GGUF: {reason}.")
     planned = (*_extras(architecture, model), *_weights(facts, architecture, model, chosen))

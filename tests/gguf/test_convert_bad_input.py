@@ -176,6 +176,35 @@ def test_a_rope_scaling_without_counterpart_is_named(llama: Path) -> None:
         predicted(llama)
 
 
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"rope_scaling": {"rope_type": "llama3", "low_freq_factor": 0}}, "low_freq_factor must be above 0"),
+        ({"rope_scaling": {"rope_type": "llama3", "factor": 0.0}}, "factor must be above 0"),
+        (
+            {"rope_scaling": {"rope_type": "llama3", "low_freq_factor": 4, "high_freq_factor": 4}},
+            "low_freq_factor must be below high_freq_factor, and they are 4 and 4",
+        ),
+        ({"rope_scaling": {"rope_type": "linear", "factor": 0}}, "factor of rope_scaling must be above 0"),
+        ({"rope_scaling": {"rope_type": "yarn", "factor": -2}}, "factor of rope_scaling must be above 0"),
+        ({"rope_theta": -1}, "rope_theta must be above 0"),
+    ],
+    ids=str,
+)
+def test_a_rotary_embedding_that_cannot_be_computed_is_named(
+    llama: Path, changes: dict[str, Any], sentence: str
+) -> None:
+    edit_json(llama / "config.json", lambda config: config.update(changes))
+    with pytest.raises(ConvertError, match=sentence):
+        predicted(llama)
+
+
+def test_a_number_of_layers_beyond_all_tensors_is_refused_before_anything_is_counted_up(llama: Path) -> None:
+    edit_json(llama / "config.json", lambda config: config.update(num_hidden_layers=2**31 - 1))
+    with pytest.raises(ConvertError, match="num_hidden_layers = 2147483647, and the checkpoint has 20 tensors"):
+        predicted(llama)
+
+
 def test_smollm3_with_another_interval_of_layers_without_rope_is_refused(tmp_path: Path) -> None:
     folder = make_checkpoint(tmp_path / "smollm3", "smollm3", config={"no_rope_layers": [0, 1]})
     with pytest.raises(ConvertError, match="every fourth layer"):

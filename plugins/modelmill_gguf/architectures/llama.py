@@ -3,10 +3,11 @@
 from dataclasses import replace
 from math import pi
 
+from modelmill import ConvertError
 from modelmill_gguf.architectures import common, refusals, rope
 from modelmill_gguf.architectures.table import EMBEDDINGS, Architecture, Extra, attention, gated_mlp, norms
 from modelmill_gguf.fields import Field, uint32
-from modelmill_gguf.hyperparameters import Hyperparameters, number
+from modelmill_gguf.hyperparameters import Hyperparameters, positive
 from modelmill_gguf.precision import rounded
 
 DEFAULTS = {"max_position_embeddings": 2048, "rms_norm_eps": 1e-6, "rope_theta": 10_000.0}
@@ -30,9 +31,13 @@ def frequency_factors(model: Hyperparameters) -> tuple[Extra, ...]:
     """
     if model.rope.get("rope_type") != "llama3":
         return ()
-    factor = number(model.rope.get("factor", 8.0), "factor")
-    low = number(model.rope.get("low_freq_factor", 1.0), "low_freq_factor")
-    high = number(model.rope.get("high_freq_factor", 4.0), "high_freq_factor")
+    factor = positive(model.rope.get("factor", 8.0), "factor")
+    low = positive(model.rope.get("low_freq_factor", 1.0), "low_freq_factor")
+    high = positive(model.rope.get("high_freq_factor", 4.0), "high_freq_factor")
+    if low >= high:
+        raise ConvertError(
+            f"config.json: low_freq_factor must be below high_freq_factor, and they are {low:g} and {high:g}."
+        )
     original = model.original_context
     factors = []
     for at in range(0, model.head, 2):

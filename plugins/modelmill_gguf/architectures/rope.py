@@ -7,7 +7,7 @@ transformers' `modeling_rope_utils`.
 from math import isclose, log
 
 from modelmill_gguf.fields import Field, float32, string, uint32
-from modelmill_gguf.hyperparameters import Hyperparameters, number
+from modelmill_gguf.hyperparameters import Hyperparameters, number, positive
 
 _BETAS = {"beta_fast": 32.0, "beta_slow": 1.0}  # fixed in llama.cpp, whatever the file says
 
@@ -48,7 +48,7 @@ def refuse(name: str, model: Hyperparameters, *kinds: str, only_usual: bool = Fa
 
 
 def _factor(model: Hyperparameters) -> float:
-    return number(model.rope.get("factor"), "factor of rope_scaling")
+    return positive(model.rope.get("factor"), "factor of rope_scaling")
 
 
 def _usual(model: Hyperparameters, share: float = 1.0) -> float:
