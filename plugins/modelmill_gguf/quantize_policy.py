@@ -13,7 +13,7 @@ from typing import Any
 from modelmill import ConvertError, Tensor
 from modelmill.recipe import Keep, Recipe, RecipeError, Rule, Setting, When, assign, check_matched, extend, parse_toml
 from modelmill_gguf import file_types
-from modelmill_gguf.tensor_types import TYPES
+from modelmill_gguf.tensor_types import PACKED, TYPES
 
 _FOLDER = Path(__file__).parent / "recipes"
 SCHEMES = tuple(name for name in file_types.SCHEMES if (_FOLDER / f"{name}.toml").is_file())
@@ -110,12 +110,18 @@ def decide(
     except RecipeError as error:
         raise ConvertError(str(error)) from error
     used = {found.override for found in assignments}
-    for number, (_, text) in enumerate(overrides):
-        if number not in used and text:
+    settled = [found.tensor.name for found in assignments if found.override is not None]
+    for number, (rule, text) in enumerate(overrides):
+        if number in used or not text:
+            continue
+        if any(re.search(pattern, name) for pattern in rule.tensors for name in settled):
             raise ConvertError(
-                f"The override {text!r} matches no tensor that the scheme quantizes; "
-                "correct its pattern or leave it out."
+                f"The override {text!r} changes nothing: overrides before it, or 'output_type' or 'embedding_type', "
+                "settle all tensors that it matches; leave it out."
             )
+        raise ConvertError(
+            f"The override {text!r} matches no tensor that the scheme quantizes; correct its pattern or leave it out."
+        )
     decisions = tuple(
         Decision(
             source=found.tensor,
@@ -148,16 +154,16 @@ def _recipe(scheme: str, options: QuantizeOptions) -> Recipe:
     except RecipeError as error:
         raise ConvertError(str(error)) from error
     for kind in (rule.type for rule in recipe.rules):
-        _known(kind, "The recipe")
+        _check_type(kind, "The recipe")
     if recipe.default is None:
         raise ConvertError("The recipe has no default type; give it one, or let it extend a scheme's recipe.")
-    _known(recipe.default, "The recipe")
+    _check_type(recipe.default, "The recipe")
     if options.leave_output:
         recipe = replace(recipe, keep=(Keep(tensors=(_OUTPUT,)), *recipe.keep))
     if options.pure:
         recipe = replace(recipe, rules=())
     elif options.output_type is not None:
-        table = Rule(type=options.output_type, tensors=(_EMBEDDINGS,), when=When(tied=True))
+        table = Rule(type=options.output_type.upper(), tensors=(_EMBEDDINGS,), when=When(tied=True))
         recipe = replace(recipe, rules=(table, *recipe.rules))
     return recipe
 
@@ -167,14 +173,14 @@ def _overrides(options: QuantizeOptions) -> list[tuple[Rule, str]]:
     found: list[tuple[Rule, str]] = []
     patterns = [_override(text) for text in options.tensor_types]
     if options.embedding_type is not None:
-        _known(options.embedding_type, "The option 'embedding_type'")
+        kind = _type_named(options.embedding_type, "The option 'embedding_type'")
         # The per-layer table is large and of its own kind: an override may name it.
         named = any(re.search(pattern, "per_layer_token_embd.weight") for pattern, _ in patterns)
         tensors = (r"^token_embd\.weight$",) if named else (_EMBEDDINGS,)
-        found.append((Rule(type=options.embedding_type, tensors=tensors), ""))
+        found.append((Rule(type=kind, tensors=tensors), ""))
     if options.output_type is not None:
-        _known(options.output_type, "The option 'output_type'")
-        found.append((Rule(type=options.output_type, tensors=(_OUTPUT,)), ""))
+        kind = _type_named(options.output_type, "The option 'output_type'")
+        found.append((Rule(type=kind, tensors=(_OUTPUT,)), ""))
     for text, (pattern, kind) in zip(options.tensor_types, patterns, strict=True):
         found.append((Rule(type=kind, tensors=(pattern,)), text))
     return found
@@ -190,14 +196,20 @@ def _override(text: str) -> tuple[str, str]:
         re.compile(pattern)
     except re.error as error:
         raise ConvertError(f"The pattern of the override {text!r} is no regular expression: {error}.") from error
-    kind = kind.upper()
-    _known(kind, f"The override {text!r}")
-    return pattern, kind
+    return pattern, _type_named(kind, f"The override {text!r}")
 
 
-def _known(kind: str, who: str) -> None:
-    if kind not in TYPES:
-        raise ConvertError(f"{who} names the type {kind!r}, which GGUF does not have; it has {', '.join(TYPES)}.")
+def _type_named(text: str, who: str) -> str:
+    """The type that an option names, in capitals or not, as llama.cpp takes it."""
+    kind = text.upper()
+    _check_type(kind, who)
+    return kind
+
+
+def _check_type(kind: str, who: str) -> None:
+    if kind not in PACKED:
+        what = "which no weight can become" if kind in TYPES else "which GGUF does not have"
+        raise ConvertError(f"{who} names the type {kind!r}, {what}; there is {', '.join(PACKED)}.")
 
 
 def _fits(kind: str, tensor: Tensor) -> bool:

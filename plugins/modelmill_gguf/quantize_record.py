@@ -48,6 +48,8 @@ def predict(facts: Facts, scheme: str, options: QuantizeOptions, imatrix: Facts 
     importance = None if imatrix is None else importance_of(imatrix)
     names = None if imatrix is None else [tensor.name for tensor in imatrix.tensors or facts.tensors]
     decisions = decide(scheme, options, header.get("keys", {}), facts.tensors, names)
+    if not facts.details.get("ternary"):
+        _check_ternary(decisions)
     metadata = _metadata_bytes(header, scheme, importance)
     added = {"general.file_type": file_types.NUMBERS[scheme], "general.quantization_version": 2}
     kept = {key: value for key, value in header.get("keys", {}).items() if key not in DROPPED}
@@ -64,6 +66,17 @@ def predict(facts: Facts, scheme: str, options: QuantizeOptions, imatrix: Facts 
             "exceptions": _exceptions(decisions),
         },
     )
+
+
+def _check_ternary(decisions: tuple[Decision, ...]) -> None:
+    """Overrides and recipes may name ternary types too; raise ConvertError for them in a model that is not ternary."""
+    for item in decisions:
+        kind, name = item.result.dtype, item.source.name
+        if kind in TERNARY and item.source.dtype != kind:
+            raise ConvertError(
+                f"The tensor {name!r} would become {kind}, which keeps only the signs of weights, and this model was "
+                "not trained to have three values; give it another type."
+            )
 
 
 def _exceptions(decisions: tuple[Decision, ...]) -> dict[str, list[str]]:

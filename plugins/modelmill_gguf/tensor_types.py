@@ -69,6 +69,9 @@ BY_NUMBER = {kind.number: kind for kind in TYPES.values()}
 I2_S = TensorType(name="I2_S", number=36, block_values=4, block_bytes=1, tail_bytes=32)
 """A type of bitnet.cpp's fork of ggml (`GGML_TYPE_I2_S` in its ggml.h); llama.cpp has no type with this number."""
 
+PACKED = tuple(name for name in TYPES if name not in ("Q8_1", "Q8_K", "I8", "I16", "I32", "I64", "F64"))
+"""The types that weights can become: the others hold whole numbers, or what ggml makes while it multiplies."""
+
 UNQUANTIZED = frozenset({"F32", "F16", "BF16", "F64", "I8", "I16", "I32", "I64"})
 
 

@@ -55,6 +55,33 @@ def test_an_unknown_type_is_named_with_the_list(source: Path, options: dict[str,
     assert "Q4_K" in found
 
 
+@pytest.mark.parametrize("kind", ["I8", "I32", "F64", "Q8_1", "Q8_K"])
+@pytest.mark.parametrize("option", ["tensor_types", "output_type", "embedding_type", "recipe"])
+def test_a_type_that_no_weight_can_become_is_refused_with_those_that_one_can(
+    source: Path, kind: str, option: str
+) -> None:
+    given: dict[str, Any] = {"tensor_types": (f"attn_q={kind}",), "recipe": Recipe.parse({"default": kind})}
+    options = {option: given.get(option, kind)}
+    found = reason(source, **options)
+    assert f"'{kind}', which no weight can become; there is F32, " in found
+    assert kind not in found.partition("there is ")[2].split(", ")
+
+
+def test_types_are_taken_in_small_letters_too(source: Path) -> None:
+    small = QuantizeOptions(tensor_types=("ffn_up=q6_k",), output_type="q8_0", embedding_type="f16")
+    large = QuantizeOptions(tensor_types=("ffn_up=Q6_K",), output_type="Q8_0", embedding_type="F16")
+    found, expected = (QUANTIZER.infer(ours.outlook(source, "Q4_K_M", options=each)) for each in (small, large))
+    assert isinstance(found, Facts)
+    assert found == expected
+
+
+def test_an_override_that_others_leave_nothing_for(source: Path) -> None:
+    found = reason(source, tensor_types=("ffn_down=Q8_0", "blk.*ffn_down=Q6_K"))
+    assert "'blk.*ffn_down=Q6_K' changes nothing: overrides before it" in found
+    found = reason(source, tensor_types=("token_embd=Q8_0",), embedding_type="Q6_K")
+    assert "'token_embd=Q8_0' changes nothing" in found
+
+
 @pytest.mark.parametrize(("scheme", "hint"), [("Q4_K_X", "did you mean 'Q4_K_"), ("4bit", "there is ")])
 def test_an_unknown_scheme_is_named_with_the_list(tmp_path: Path, scheme: str, hint: str) -> None:
     make_checkpoint(tmp_path / "checkpoint", "llama")
@@ -93,6 +120,17 @@ def test_an_importance_matrix_of_another_shape(source: Path, tmp_path: Path) -> 
 def test_a_model_that_was_not_trained_ternary(source: Path) -> None:
     assert "not trained to have three values" in reason(source, "TQ2_0")
     assert isinstance(QUANTIZER.infer(ours.outlook(source, "TQ2_0", ternary=True)), Facts)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"tensor_types": ("attn_q=TQ2_0",)}, {"output_type": "TQ1_0"}, {"recipe": Recipe.parse({"extends": "TQ2_0"})}],
+    ids=str,
+)
+def test_nor_does_an_override_or_a_recipe_make_a_model_ternary(source: Path, options: dict[str, Any]) -> None:
+    assert "not trained to have three values; give it another type" in reason(source, **options)
+    given = QuantizeOptions(**options)
+    assert isinstance(QUANTIZER.infer(ours.outlook(source, "Q4_K_M", options=given, ternary=True)), Facts)
 
 
 def test_tensors_that_are_quantized_already(source: Path, tmp_path: Path) -> None:
