@@ -12,13 +12,23 @@ from modelmill_gguf.vocabulary import CHAT_TEMPLATE, MERGES, TOKENS, TYPES, Voca
 def gguf_details(
     fields: Iterable[Field], metadata_bytes: int, count: int, alignment: int = DEFAULT_ALIGNMENT
 ) -> dict[str, Any]:
-    """`keys` has every scalar and text of the metadata but the chat templates; arrays are left out."""
+    """`keys` has every scalar and text of the metadata but the chat templates; arrays are left out.
+
+    But for `heads`, which only a model has whose numbers of heads differ from layer to layer.
+    """
+    fields = tuple(fields)
     keys = {
         field.key: value(field)
         for field in fields
         if field.kind is not ValueType.ARRAY and not field.key.startswith(CHAT_TEMPLATE)
     }
-    return {"metadata_bytes": metadata_bytes, "keys": keys, "n_kv": count, "alignment": alignment}
+    heads = {
+        field.key: value(field)
+        for field in fields
+        if field.kind is ValueType.ARRAY and ".attention.head_count" in field.key
+    }
+    found = {"metadata_bytes": metadata_bytes, "keys": keys, "n_kv": count, "alignment": alignment}
+    return found | ({"heads": heads} if heads else {})
 
 
 def tokenizer_details(vocabulary: Vocabulary) -> dict[str, Any]:

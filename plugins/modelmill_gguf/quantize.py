@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from modelmill import ConvertError, Job, Tensor
 from modelmill_gguf.details import gguf_details
@@ -38,7 +38,8 @@ def quantize(
 ) -> None:
     """Write the model from another's metadata and tensors, wherever their rows come from."""
     means, importance = _importance(job)
-    keys = gguf_details(fields, 0, 0)["keys"] | _heads_per_layer(fields)
+    details = gguf_details(fields, 0, 0)
+    keys = details["keys"] | details.get("heads", {})
     decisions = decide(job.scheme, job.options, keys, tensors, None if importance is None else means)
     _report(decisions)
     write_model(
@@ -49,13 +50,6 @@ def quantize(
         split_max_size=job.options.split_max_size,
         alignment=alignment,
     )
-
-
-def _heads_per_layer(fields: Sequence[Field]) -> dict[str, Any]:
-    """The numbers of heads where they differ from layer to layer and are arrays therefore."""
-    from modelmill_gguf.fields import value
-
-    return {field.key: value(field) for field in fields if ".attention.head_count" in field.key}
 
 
 def _report(decisions: tuple[Decision, ...]) -> None:

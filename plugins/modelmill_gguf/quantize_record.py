@@ -47,7 +47,7 @@ def predict(facts: Facts, scheme: str, options: QuantizeOptions, imatrix: Facts 
         )
     importance = None if imatrix is None else importance_of(imatrix)
     names = None if imatrix is None else [tensor.name for tensor in imatrix.tensors or facts.tensors]
-    decisions = decide(scheme, options, header.get("keys", {}), facts.tensors, names)
+    decisions = decide(scheme, options, header.get("keys", {}) | header.get("heads", {}), facts.tensors, names)
     if not facts.details.get("ternary"):
         _check_ternary(decisions)
     metadata = _metadata_bytes(header, scheme, importance)

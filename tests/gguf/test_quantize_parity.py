@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from gguf_parts import ours, peer, tiny
 
-from modelmill import ConvertError, Facts
+from modelmill import ConvertError, Facts, Outlook
 from modelmill_gguf.header import read_header
+from modelmill_gguf.offers import FORMAT
 from modelmill_gguf.quantize_policy import SCHEMES, QuantizeOptions
 from modelmill_gguf.quantize_record import QUANTIZER
 
@@ -121,6 +122,21 @@ def test_options_do_what_llama_cpps_do(
     assert theirs.read_bytes() == found.read_bytes()
     predicted = QUANTIZER.infer(ours.outlook(source, "Q4_K_M", options=given))
     assert isinstance(predicted, Facts)
+    assert predicted.tensors == ours.facts(found).tensors
+
+
+@pytest.mark.parametrize("scheme", ["Q2_K", "IQ4_XS"])
+def test_heads_that_differ_from_layer_to_layer_are_planned_as_they_are_quantized(tmp_path: Path, scheme: str) -> None:
+    (tmp_path / "source").mkdir()
+    model = tiny.Tiny(layers=4, heads=8, groups=(2, 2, 1, 4), feed_forward=256)
+    source = tiny.write(tmp_path / "source" / "source.gguf", model)
+    assert peer.quantize(source, tmp_path / "theirs.gguf", scheme)
+    found = ours.quantize(source.parent, tmp_path / "ours", scheme)
+    assert (tmp_path / "theirs.gguf").read_bytes() == found.read_bytes()
+    outlook = Outlook(facts=FORMAT.facts(source.parent), scheme=scheme, options=QuantizeOptions())
+    predicted = QUANTIZER.infer(outlook)
+    assert isinstance(predicted, Facts)
+    assert predicted.files == {"model.gguf": found.stat().st_size}
     assert predicted.tensors == ours.facts(found).tensors
 
 

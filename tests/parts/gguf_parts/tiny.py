@@ -15,8 +15,8 @@ import gguf
 class Tiny:
     """The shape of a small model.
 
-    The matrices have `rows` rows whatever the model's sizes say: the quantizer looks at row lengths only, and a
-    model of 80 layers stays small.
+    `groups` is one number of key-value heads, or one for each layer. The matrices have `rows` rows whatever the model's
+    sizes say: the quantizer looks at row lengths only, and a model of 80 layers stays small.
     """
 
     architecture: str = "llama"
@@ -25,7 +25,7 @@ class Tiny:
     width: int = 256
     feed_forward: int = 288
     heads: int = 4
-    groups: int = 1
+    groups: int | tuple[int, ...] = 1
     experts: int = 0
     vocabulary: int = 4
     rows: int = 2
@@ -71,7 +71,10 @@ def write(path: Path, tiny: Tiny) -> Path:
     writer.add_uint32(f"{name}.embedding_length", tiny.width)
     writer.add_uint32(f"{name}.feed_forward_length", tiny.feed_forward)
     writer.add_uint32(f"{name}.attention.head_count", tiny.heads)
-    writer.add_uint32(f"{name}.attention.head_count_kv", tiny.groups)
+    if isinstance(tiny.groups, int):
+        writer.add_uint32(f"{name}.attention.head_count_kv", tiny.groups)
+    else:
+        writer.add_array(f"{name}.attention.head_count_kv", tiny.groups)
     writer.add_float32(f"{name}.attention.layer_norm_rms_epsilon", 1e-5)
     writer.add_float32(f"{name}.attention.layer_norm_epsilon", 1e-5)
     writer.add_uint32("general.file_type", 1)
