@@ -25,6 +25,7 @@ _TEXTS = (
     "tokenizer.ggml.pre",
     "tokenizer.chat_template",
 )
+_SHOWN = 3
 _TEMPLATE = "tokenizer.chat_template"  # and, for tool use and the like, with a name behind it
 _ARRAYS = {
     "tokenizer.ggml.tokens": (ValueType.STRING,),
@@ -79,6 +80,9 @@ def read_model(folder: Path) -> Model:
     parts = tuple(Part(path=path, header=read_header(path)) for path in paths)
     first = parts[0]
     count = _number(first, split.COUNT) or 1
+    if count == 1 and len(parts) > 1:
+        names = ", ".join(path.name for path in paths[:_SHOWN]) + (", …" if len(paths) > _SHOWN else "")
+        raise ConvertError(f"Several models lie here ({names}), and one folder holds one model; name its file.")
     if count != len(parts):
         others = ", ".join(part.path.name for part in parts[1:3]) or "nothing else"
         raise ConvertError(

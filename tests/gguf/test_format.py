@@ -130,7 +130,9 @@ def test_a_missing_split_file_is_missed(checkpoint: Path, tmp_path: Path) -> Non
 def test_two_models_in_a_folder_are_refused(checkpoint: Path, tmp_path: Path) -> None:
     out = convert(checkpoint, tmp_path / "out", "BF16")
     (out / "other.gguf").write_bytes((out / "model.gguf").read_bytes())
-    with pytest.raises(ConvertError, match="one folder holds one model"):
+    with pytest.raises(
+        ConvertError, match=r"Several models lie here \(model\.gguf, other\.gguf\), and one folder holds one model"
+    ):
         FORMAT.facts(out)
 
 
