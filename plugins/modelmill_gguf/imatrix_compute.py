@@ -49,10 +49,16 @@ def run(job: Job[ImatrixOptions]) -> None:
     check(job.options)
     model = read_model(job.source)
     text = _text(job.inputs["calibration"])
+    try:
+        content = text.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConvertError(
+            f"The calibration text {text.name} is not UTF-8 from its byte {error.start} on; save it as UTF-8."
+        ) from error
     collector = Collector()
     chunks = llama.run_text(
         model.parts[0].path,
-        text.read_text(encoding="utf-8"),
+        content,
         context=job.options.context,
         chunks=job.options.chunks,
         threads=job.limits.threads,

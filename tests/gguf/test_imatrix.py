@@ -176,6 +176,13 @@ def test_a_text_that_is_too_short(tmp_path: Path, converted: Path) -> None:
         make(converted, tmp_path / "text", tmp_path / "out")
 
 
+def test_a_text_that_is_not_utf_8(tmp_path: Path, converted: Path) -> None:
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "latin.txt").write_bytes("Über".encode() + "Straße".encode("latin-1"))
+    with pytest.raises(ConvertError, match=r"latin\.txt is not UTF-8 from its byte 9 on; save it as UTF-8"):
+        make(converted, tmp_path / "text", tmp_path / "out")
+
+
 def test_options_that_cannot_be_are_refused(converted: Path, calibration: Path) -> None:
     for options in ({"context": 8}, {"chunks": 0}):
         assert isinstance(MAKE_IMATRIX.infer(outlook(converted, calibration, **options)), Refusal)
