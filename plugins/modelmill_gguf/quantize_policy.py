@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,21 @@ def decide(
     _check_sources(decisions)
     _check_importance(scheme, decisions, imatrix)
     return decisions
+
+
+def check_importance(item: Decision, values: int) -> bool:
+    """Whether so many importances are used for a tensor; raises ConvertError where there should be another number."""
+    if item.source.dtype == item.result.dtype:
+        return False
+    needed = item.source.shape[-1] * prod(item.source.shape[:-2])
+    if values == needed:
+        return True
+    if item.source.name in ("token_embd.weight", "per_layer_token_embd.weight"):
+        return False  # its rows are looked up, not multiplied, and its importances never fit
+    raise ConvertError(
+        f"The importance matrix has {values} values for the tensor {item.source.name!r}, which needs {needed}; "
+        "make it from the same model."
+    )
 
 
 def file_order(tensor: Tensor) -> tuple[int, bytes]:

@@ -10,7 +10,7 @@ from modelmill_gguf import file_types, files, kernels
 from modelmill_gguf.fields import frame_size
 from modelmill_gguf.header import DEFAULT_ALIGNMENT
 from modelmill_gguf.quantize_metadata import DROPPED, ImportanceSummary, added_fields
-from modelmill_gguf.quantize_policy import SCHEMES, TERNARY, Decision, QuantizeOptions, decide
+from modelmill_gguf.quantize_policy import SCHEMES, TERNARY, Decision, QuantizeOptions, check_importance, decide
 from modelmill_gguf.writer import metadata_size
 
 # Values that one core quantizes in a second, by type: what one core of a common server did, rounded.
@@ -50,6 +50,8 @@ def predict(facts: Facts, scheme: str, options: QuantizeOptions, imatrix: Facts 
     decisions = decide(scheme, options, header.get("keys", {}) | header.get("heads", {}), facts.tensors, names)
     if not facts.details.get("ternary"):
         _check_ternary(decisions)
+    if imatrix is not None and imatrix.tensors:
+        _check_importances(decisions, {tensor.name: prod(tensor.shape) for tensor in imatrix.tensors})
     metadata = _metadata_bytes(header, scheme, importance)
     added = {"general.file_type": file_types.NUMBERS[scheme], "general.quantization_version": 2}
     kept = {key: value for key, value in header.get("keys", {}).items() if key not in DROPPED}
@@ -77,6 +79,18 @@ def _check_ternary(decisions: tuple[Decision, ...]) -> None:
                 f"The tensor {name!r} would become {kind}, which keeps only the signs of weights, and this model was "
                 "not trained to have three values; give it another type."
             )
+
+
+def _check_importances(decisions: tuple[Decision, ...], sizes: Mapping[str, int]) -> None:
+    """Raise ConvertError for an importance matrix of another model: by its names, or by its number of columns."""
+    if not any(item.source.name in sizes for item in decisions):
+        raise ConvertError(
+            f"The importance matrix has nothing for any tensor of the model; it is for {min(sizes)!r} and the like, "
+            "so make one from the same model."
+        )
+    for item in decisions:
+        if item.source.name in sizes:
+            check_importance(item, sizes[item.source.name])
 
 
 def _exceptions(decisions: tuple[Decision, ...]) -> dict[str, list[str]]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from modelmill import ConvertError, Tensor
 from modelmill_gguf import ggml
 from modelmill_gguf.imatrix_weights import Weights
-from modelmill_gguf.quantize_policy import READABLE, Decision
+from modelmill_gguf.quantize_policy import READABLE, Decision, check_importance
 
 # Half a megabyte of F16: small enough that the float32 values stay in a core's cache.
 BLOCK_VALUES = 1 << 18
@@ -92,17 +92,7 @@ def _in_order(tasks: Iterator[Callable[[], Any]], threads: int) -> Generator[Any
 
 
 def _matching(item: Decision, weights: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
-    if weights is None or item.source.dtype == item.result.dtype:
-        return None
-    needed = item.source.shape[-1] * prod(item.source.shape[:-2])
-    if len(weights) == needed:
-        return weights
-    if item.source.name in ("token_embd.weight", "per_layer_token_embd.weight"):
-        return None  # its rows are looked up, not multiplied, and its importances never fit
-    raise ConvertError(
-        f"The importance matrix has {len(weights)} values for the tensor {item.source.name!r}, which needs {needed}; "
-        "make it from the same model."
-    )
+    return weights if weights is not None and check_importance(item, len(weights)) else None
 
 
 def _numbered(number: int, item: Decision, block: Block, weights: NDArray[np.float32] | None) -> tuple[int, Any]:

@@ -113,8 +113,16 @@ def test_an_importance_matrix_that_lacks_a_tensor(source: Path, tmp_path: Path) 
 def test_an_importance_matrix_of_another_shape(source: Path, tmp_path: Path) -> None:
     (tmp_path / "imatrix").mkdir()
     tiny.write_imatrix(tmp_path / "imatrix" / "imatrix.gguf", {"blk.0.attn_k.weight": np.ones(64, np.float32)})
+    assert "64 values for the tensor 'blk.0.attn_k.weight', which needs 256" in reason(
+        source, imatrix=tmp_path / "imatrix"
+    )
     with pytest.raises(ConvertError, match=r"64 values for the tensor .*, which needs 256"):
         ours.quantize(source.parent, tmp_path / "out", "Q4_K_M", imatrix=tmp_path / "imatrix")
+
+
+def test_an_importance_matrix_of_another_model(source: Path, tmp_path: Path) -> None:
+    tiny.write_imatrix(tmp_path / "imatrix.gguf", {"blk.40.attn_k.weight": np.ones(256, np.float32)})
+    assert "nothing for any tensor of the model; it is for 'blk.40.attn_k.weight'" in reason(source, imatrix=tmp_path)
 
 
 def test_a_model_that_was_not_trained_ternary(source: Path) -> None:
