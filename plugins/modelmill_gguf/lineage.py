@@ -26,6 +26,7 @@ _SAMPLING = {
     "mirostat_tau": ("mirostat_tau", ValueType.FLOAT32),
     "mirostat_eta": ("mirostat_eta", ValueType.FLOAT32),
 }
+_LARGEST = 3.4e38  # of single precision
 _HUB = "https://huggingface.co/"
 
 
@@ -84,7 +85,7 @@ def _sampling(generation: Mapping[str, Any]) -> list[Field]:
     fields = []
     for source, (key, kind) in _SAMPLING.items():
         value = generation.get(source)
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > _LARGEST:
             continue
         name = f"general.sampling.{key}"
         if kind is ValueType.FLOAT32:

@@ -144,6 +144,15 @@ def test_a_rich_card_becomes_what_llama_cpps_script_makes_of_it(tmp_path: Path, 
     assert guessed <= dict(theirs).keys()
 
 
+def test_a_sampling_value_beyond_single_precision_is_left_out(tmp_path: Path) -> None:
+    source = make_checkpoint(tmp_path / "checkpoint", "llama")
+    (source / "generation_config.json").write_text('{"temperature": 1e300, "top_p": 0.5, "min_p": -1e39, "top_k": 7}')
+    fields = read_header(convert(source, tmp_path / "out", "BF16") / "model.gguf").fields
+    found = {key: value(field) for key, field in fields.items() if key.startswith("general.sampling.")}
+    assert found == {"general.sampling.top_p": 0.5, "general.sampling.top_k": 7}
+    assert dict(predicted(source).files) == {"model.gguf": (tmp_path / "out" / "model.gguf").stat().st_size}
+
+
 def test_the_fused_way_says_the_same(tmp_path: Path, checkpoint: Path) -> None:
     lineage = Lineage(uri="hf://Team/Model", revision=REVISION)
     made(checkpoint, tmp_path / "converted", lineage)
