@@ -114,6 +114,13 @@ def test_a_header_that_claims_more_than_the_file_has_allocates_nothing(tmp_path:
     tracemalloc.stop()
 
 
+def test_a_pointer_of_git_lfs_is_told_as_that(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:" + "5" * 64 + "\nsize 269060552\n")
+    with pytest.raises(ConvertError, match=r"model\.safetensors: is a pointer of Git LFS, .* run `git lfs pull`"):
+        read_header(path)
+
+
 def test_a_header_above_the_limit_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     with path.open("wb") as file:

@@ -20,6 +20,7 @@ HEADER_LIMIT = 16 * 1024**2
 """Bytes; room for some 100,000 tensors in one file. The format's own limit is 100 MB, but a hostile header
 takes some 20 times its size as Python values, and no real file has come near."""
 MAX_DIMENSIONS = 8
+_POINTER = b"version "  # how the text begins that git leaves in the place of a file that Git LFS holds
 
 DTYPE_BITS: Mapping[str, int] = {
     "BOOL": 8,
@@ -105,6 +106,8 @@ def _metadata(header: dict[str, Any], name: str) -> dict[str, str]:
 def _header_length(prefix: bytes, size: int, name: str) -> int:
     if len(prefix) < 8:  # noqa: PLR2004 - the size of the size
         raise ConvertError(f"{name}: {size} bytes are too few for a safetensors file; fetch it again")
+    if prefix == _POINTER:
+        raise ConvertError(f"{name}: is a pointer of Git LFS, not the file that it stands for; run `git lfs pull`")
     length = int.from_bytes(prefix, "little")
     if length > size - 8:
         raise ConvertError(
