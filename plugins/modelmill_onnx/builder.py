@@ -20,6 +20,7 @@ from modelmill_onnx.options import BuildInt4Options, BuildOptions
 
 _EPSILON = 1e-5
 """Of torch's own layer norm, and of OLMo's, which no configuration names."""
+_SHARED = "lm_head.MatMul.weight"
 PRECISIONS = {"fp32": "fp32", "fp16": "fp16", "int4-builder": "int4"}
 
 
@@ -81,21 +82,25 @@ def _builder() -> Iterator[Any]:
     """The builder's module, with some of its habits switched off.
 
     It asks the git repository that it happens to be installed in for its commit, and writes that into the model as
-    its own version. It stops at SmolLM3's layers without a rotary embedding, or rotates them all the same. Its package
-    also extends `sys.path`, for it imports its parts as top-level modules.
+    its own version. It stops at SmolLM3's layers without a rotary embedding, or rotates them all the same. It looks a
+    shared embedding with zero points up under names that nothing has. Its package also extends `sys.path`, for it
+    imports its parts as top-level modules.
     """
     path = list(sys.path)
     from onnxruntime_genai.models import builder
     from onnxruntime_genai.models.builder import Model, SmolLM3Model
 
     commit, load, attend = Model.get_genai_commit, Model.load_weights, SmolLM3Model.make_attention
+    table = Model.make_tied_quantized_embedding_input_names
     Model.get_genai_commit = staticmethod(lambda: None)
     Model.load_weights = lambda model, folder: _corrected(model, load(model, folder), builder)
     SmolLM3Model.make_attention = partialmethod(_with_rope_where_it_is, Model.make_attention)
+    Model.make_tied_quantized_embedding_input_names = lambda model: _table_names(table(model))
     try:
         yield builder
     finally:
         Model.get_genai_commit, Model.load_weights, SmolLM3Model.make_attention = commit, load, attend
+        Model.make_tied_quantized_embedding_input_names = table
         sys.path[:] = path
 
 
@@ -121,6 +126,17 @@ def _with_rope_where_it_is(model: Any, attend: Any, layer: int, attention: Any, 
         attend(model, layer, attention, root_input, **given)
     finally:
         model.attention_attrs |= {key: own[key] for key in ("rope", "use_rope_in_attn")}
+
+
+def _table_names(names: tuple[int, str, str, str]) -> tuple[int, str, str, str]:
+    """The bits of a shared matrix and the names of its codes, scales and zero points, as its quantizer writes them.
+
+    Without a symmetric grid the builder names the matrix in floats, of which no scales and zero points are left.
+    """
+    bits, codes, *_ = names
+    if codes != _SHARED:
+        return names
+    return bits, f"{codes}_Q{bits}", f"{codes}_scales", f"{codes}_zero_points"
 
 
 def _flatten_rope(config: Any) -> None:

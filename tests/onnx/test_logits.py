@@ -13,6 +13,7 @@ from modelmill.checkpoint import facts
 from modelmill.testing.architectures import Shape
 from modelmill.testing.checkpoints import make_checkpoint
 from modelmill_onnx.architectures import BUILDABLE
+from modelmill_onnx.graph import read_graph
 from modelmill_onnx.offers import FROM_HUGGINGFACE
 from modelmill_onnx.options import BuildOptions
 
@@ -113,3 +114,15 @@ def test_every_algorithm_stays_near_the_source(
     # GPTQ fits the calibration text, which is not like these tokens; unrelated logits would differ by 1.4.
     bound = 0.6 if algorithm == "gptq" else 0.35
     assert 0 < np.abs(found - wanted).mean() < bound * np.abs(wanted).mean()
+
+
+@pytest.mark.parametrize("block_size", [32, 64])
+def test_the_builders_int4_with_zero_points_shares_the_embedding(tmp_path: Path, block_size: int) -> None:
+    source = make_checkpoint(tmp_path / "source", "llama", shape=Shape(hidden=96, heads=6, tied=True))
+    made = build(source, tmp_path / "made", "int4-builder", block_size=block_size, symmetric=False, accuracy_level=1)
+    graph = read_graph(made / "model.onnx")
+    (lookup,) = (operator for operator in graph.operators if operator.type == "GatherBlockQuantized")
+    (product,) = (operator for operator in graph.operators if operator.outputs == ("logits",))
+    assert lookup.inputs[2:] == product.inputs[2:4]
+    found, wanted = logits(made, IDS), logits(build(source, tmp_path / "onnx"), IDS)
+    assert 0 < np.abs(found - wanted).mean() < 0.35 * np.abs(wanted).mean()
