@@ -38,6 +38,8 @@ def run(job: Job[BuildOptions]) -> None:
             _flatten_rope(extra["hf_details"]["hf_config"])
             _name_epsilon(extra["hf_details"]["hf_config"])
             builder.create_model("", source, str(job.out), precision, provider, cache, **extra)
+        except ConvertError:
+            raise
         except Exception as error:
             raise ConvertError(
                 f"the model builder cannot convert this checkpoint: {_sentence(error, source)}"
@@ -82,25 +84,31 @@ def _builder() -> Iterator[Any]:
     """The builder's module, with some of its habits switched off.
 
     It asks the git repository that it happens to be installed in for its commit, and writes that into the model as
-    its own version. It stops at SmolLM3's layers without a rotary embedding, or rotates them all the same. It looks a
-    shared embedding with zero points up under names that nothing has. Its package also extends `sys.path`, for it
+    its own version. It lets transformers make up what a checkpoint lacks. It stops at SmolLM3's layers without a rotary
+    embedding, or rotates them all the same. It looks a shared embedding with zero points up under names that nothing
+    has. It leaves a linear rotary embedding of Llama and its kin unscaled. Its package also extends `sys.path`, for it
     imports its parts as top-level modules.
     """
     path = list(sys.path)
     from onnxruntime_genai.models import builder
-    from onnxruntime_genai.models.builder import Model, SmolLM3Model
+    from onnxruntime_genai.models.builder import LlamaModel, Model, SmolLM3Model
 
     commit, load, attend = Model.get_genai_commit, Model.load_weights, SmolLM3Model.make_attention
-    table = Model.make_tied_quantized_embedding_input_names
+    table, rotate = Model.make_tied_quantized_embedding_input_names, LlamaModel.make_rope_init
+    base: Any = sys.modules[Model.__module__]
+    models = base.AutoModelForCausalLM
     Model.get_genai_commit = staticmethod(lambda: None)
     Model.load_weights = lambda model, folder: _corrected(model, load(model, folder), builder)
     SmolLM3Model.make_attention = partialmethod(_with_rope_where_it_is, Model.make_attention)
     Model.make_tied_quantized_embedding_input_names = lambda model: _table_names(table(model))
+    LlamaModel.make_rope_init = partialmethod(_with_scaled_rope, rotate, Model.make_rope_init)
+    base.AutoModelForCausalLM = _WholeModels
     try:
         yield builder
     finally:
         Model.get_genai_commit, Model.load_weights, SmolLM3Model.make_attention = commit, load, attend
-        Model.make_tied_quantized_embedding_input_names = table
+        Model.make_tied_quantized_embedding_input_names, LlamaModel.make_rope_init = table, rotate
+        base.AutoModelForCausalLM = models
         sys.path[:] = path
 
 
@@ -128,6 +136,31 @@ def _with_rope_where_it_is(model: Any, attend: Any, layer: int, attention: Any, 
         model.attention_attrs |= {key: own[key] for key in ("rope", "use_rope_in_attn")}
 
 
+class _WholeModels:
+    """transformers' way to a model, which makes up weights that are not there or do not fit, and only warns of it."""
+
+    @staticmethod
+    def from_pretrained(folder: str, **options: Any) -> Any:
+        """The model. ConvertError for a checkpoint that does not hold all of it."""
+        from transformers import AutoModelForCausalLM
+
+        options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}
+        model, found = AutoModelForCausalLM.from_pretrained(folder, **options)
+        for name in sorted(found["missing_keys"]):
+            raise ConvertError(f"the checkpoint has no tensor {name!r}, which config.json asks for")
+        for name, there, wanted in sorted(found["mismatched_keys"]):
+            raise ConvertError(
+                f"tensor {name!r} has the shape {list(there)} where config.json asks for {list(wanted)}: they do not "
+                "belong together"
+            )
+        return model
+
+
+def _with_scaled_rope(model: Any, own: Any, usual: Any, config: Any) -> None:
+    """Read the rotary embedding of Llama and its kin, which have one kind of their own beside the usual ones."""
+    (own if config.rope_parameters["rope_type"] == "llama3" else usual)(model, config)
+
+
 def _table_names(names: tuple[int, str, str, str]) -> tuple[int, str, str, str]:
     """The bits of a shared matrix and the names of its codes, scales and zero points, as its quantizer writes them.
 
@@ -140,11 +173,13 @@ def _table_names(names: tuple[int, str, str, str]) -> tuple[int, str, str, str]:
 
 
 def _flatten_rope(config: Any) -> None:
-    """Give Gemma 3's two rotary embeddings the names that the builder reads.
+    """Give Gemma 3's two rotary embeddings, and the kind of Phi 3's, the names that the builder reads.
 
     transformers 5 nests them by layer type; the builder expects the global ones flat, and the local base apart.
     """
     nested = getattr(config, "rope_parameters", None)
+    if isinstance(nested, dict) and nested.get("rope_type") == "longrope":
+        nested.setdefault("type", "longrope")
     if not isinstance(nested, dict) or "full_attention" not in nested or config.model_type != "gemma3_text":
         return
     config.rope_parameters = dict(nested["full_attention"])

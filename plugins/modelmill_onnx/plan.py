@@ -27,6 +27,17 @@ _MATRIX: Final = 2
 _HALVES_ALONE: Final = ("cuda", "dml")
 """Whose fp32 graphs, without GroupQueryAttention, onnxruntime-genai 0.18 leaves with outputs that no node makes."""
 _HEAD_STEP: Final = 16
+_NUMBERS: Final = ("hidden_size", "max_position_embeddings", "num_attention_heads", "num_hidden_layers")
+_USUAL_ROPES: Final = ("default", "linear")
+_LLAMA_ROPES: Final = (*_USUAL_ROPES, "llama3")
+_ROPES: Final[Mapping[str, tuple[str, ...]]] = {
+    "HunYuanDenseV1ForCausalLM": ("default", "dynamic"),
+    "LlamaForCausalLM": _LLAMA_ROPES,
+    "NemotronForCausalLM": _LLAMA_ROPES,
+    "Phi3ForCausalLM": ("default", "longrope", "su"),
+    "SmolLM3ForCausalLM": _LLAMA_ROPES,
+}
+"""Kinds of rotary embeddings that come out as transformers has them. The builder's yarn does not round its range."""
 _PARTLY_ROTATED: Final = 0.5
 
 
@@ -58,14 +69,16 @@ def _own_scheme(options: BuildOptions) -> str:
 def _checkpoint_fault(facts: Facts) -> str | None:
     if facts.architecture not in BUILDABLE:
         return (
-            f"onnxruntime-genai's model builder makes no causal language model of a {facts.architecture}; it makes "
-            f"one of {', '.join(BUILDABLE)}"
+            "onnxruntime-genai's model builder makes no causal language model of a "
+            f"{facts.architecture or 'model of no named architecture'}; it makes one of {', '.join(BUILDABLE)}"
         )
     if not any(name in facts.files for name in _TOKENIZERS):
         return (
             "the checkpoint has no tokenizer.json and no tokenizer.model, without which ONNX Runtime GenAI does not "
             "load a model; add the tokenizer's files to the source"
         )
+    if reason := _number_fault(facts.config):
+        return reason
     if head := _head_size(facts) % _HEAD_STEP:
         return (
             f"the model's heads have {head} values more than a multiple of {_HEAD_STEP}, and ONNX Runtime's "
@@ -84,7 +97,28 @@ def _checkpoint_fault(facts: Facts) -> str | None:
             "the model builder scales the local rotary embedding of Gemma3ForCausalLM along with the global one, "
             "which gives wrong logits; use the format gguf for this checkpoint"
         )
+    return _rope_fault(facts.architecture, rope.get("full_attention", rope))
+
+
+def _number_fault(config: Mapping[str, Any]) -> str | None:
+    for key in _NUMBERS:
+        if key in config and (type(config[key]) is not int or config[key] < 1):
+            return f"config.json: {key} is {config[key]!r}, not a whole number above 0"
+    for key in ("rope_scaling", "rope_parameters"):
+        if not isinstance(config.get(key) or {}, Mapping):
+            return f"config.json: {key} is {config[key]!r}, not a table"
     return None
+
+
+def _rope_fault(architecture: str, rope: Mapping[str, Any]) -> str | None:
+    kind = rope.get("rope_type") or rope.get("type") or "default"
+    known = _ROPES.get(architecture, _USUAL_ROPES)
+    if kind in known:
+        return None
+    return (
+        f"the model builder does not compute the rotary embedding {kind!r} of a {architecture} as transformers does, "
+        f"which gives wrong logits; it computes {', '.join(known)}"
+    )
 
 
 def _rotated_share(facts: Facts, rope: Mapping[str, Any]) -> float:

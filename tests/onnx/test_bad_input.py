@@ -75,6 +75,60 @@ def test_linear_rope_of_gemma_3_is_refused_and_of_others_is_not(source: Path, tm
     assert isinstance(FROM_HUGGINGFACE.infer(Outlook(facts=scaled, scheme="fp32", options=BuildOptions())), Facts)
 
 
+@pytest.mark.parametrize(
+    ("architecture", "kind"),
+    [
+        ("LlamaForCausalLM", "yarn"),
+        ("LlamaForCausalLM", "dynamic"),
+        ("Qwen3ForCausalLM", "yarn"),
+        ("Qwen3ForCausalLM", "llama3"),
+        ("HunYuanDenseV1ForCausalLM", "linear"),
+        ("Phi3ForCausalLM", "yarn"),
+    ],
+)
+def test_a_rotary_embedding_that_the_builder_computes_otherwise_is_refused(
+    source: Path, architecture: str, kind: str
+) -> None:
+    known = replace(facts(source), architecture=architecture)
+    for rope in ({"rope_scaling": {"type": kind}}, {"rope_scaling": None, "rope_parameters": {"rope_type": kind}}):
+        found = refusal(replace(known, config={**known.config, **rope}))
+        assert f"rotary embedding {kind!r} of a {architecture}" in found
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"num_attention_heads": 0, "head_dim": None}, "num_attention_heads is 0"),
+        ({"num_attention_heads": "4", "head_dim": None}, "num_attention_heads is '4'"),
+        ({"num_hidden_layers": None}, "num_hidden_layers is None"),
+        ({"rope_scaling": "linear"}, "rope_scaling is 'linear', not a table"),
+    ],
+)
+def test_a_configuration_of_other_kinds_is_refused(source: Path, config: dict[str, Any], said: str) -> None:
+    known = facts(source)
+    assert said in refusal(replace(known, config={**known.config, **config}))
+
+
+def test_a_class_that_is_not_named_is_refused(source: Path) -> None:
+    assert "of a model of no named architecture" in refusal(replace(facts(source), architecture=None))
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"num_hidden_layers": 3}, r"^the checkpoint has no tensor 'model\.layers\.2\.input_layernorm\.weight'"),
+        ({"tie_word_embeddings": False}, r"^the checkpoint has no tensor 'lm_head\.weight'"),
+        ({"vocab_size": 600}, r"^tensor 'model\.embed_tokens\.weight' has the shape .* asks for \[600, 64\]"),
+    ],
+)
+def test_weights_that_the_checkpoint_lacks_are_not_made_up(tmp_path: Path, config: dict[str, Any], said: str) -> None:
+    source = make_checkpoint(tmp_path / "source", "llama")
+    known = json.loads((source / "config.json").read_text())
+    (source / "config.json").write_text(json.dumps({**known, **config}))
+    with pytest.raises(ConvertError, match=said):
+        build(source, tmp_path / "out")
+
+
 def test_a_rotated_part_of_a_head_that_the_kernel_does_not_take_is_refused(source: Path) -> None:
     known = facts(source)
     for rope in ({"partial_rotary_factor": 0.5}, {"rope_parameters": {"partial_rotary_factor": 0.5}}):

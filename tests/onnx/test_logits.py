@@ -65,6 +65,17 @@ def test_fp32_logits_are_those_of_other_classes_too(tmp_path: Path, name: str) -
     close(name, logits(build(source, tmp_path / "onnx"), IDS), reference(source))
 
 
+LINEAR = {"rope_type": "linear", "factor": 4.0}
+LONG = {"rope_type": "longrope", "short_factor": [1.0] * 8, "long_factor": [1.0 + part / 4 for part in range(8)]}
+
+
+@pytest.mark.parametrize(("name", "rope"), [("llama", LINEAR), ("smollm3", LINEAR), ("qwen2", LINEAR), ("phi3", LONG)])
+def test_scaled_rotary_embeddings_are_those_of_transformers(tmp_path: Path, name: str, rope: dict[str, Any]) -> None:
+    config = {"rope_scaling": rope, "original_max_position_embeddings": 24} if rope is LONG else {"rope_scaling": rope}
+    source = make_checkpoint(tmp_path / "source", name, config=config)
+    close(name, logits(build(source, tmp_path / "onnx"), IDS), reference(source))
+
+
 def test_every_class_that_can_be_built_is_compared() -> None:
     known = {"Llama", "Mistral", "Qwen2", "Qwen3", "Gemma3", "Phi3", "SmolLM3"}
     assert {f"{name}ForCausalLM" for name in known} | CLASSES.keys() == set(BUILDABLE)
