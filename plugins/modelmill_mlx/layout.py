@@ -19,6 +19,7 @@ from modelmill_mlx.architectures import (
 from modelmill_mlx.recipes import Choice, chosen
 from modelmill_mlx.schemes import FLOATS, GROUP_SIZES, SAFETENSORS, TYPES, Quantization, stored
 
+KEPT = "the recipe keeps them"
 _FLOATING = frozenset({"F32", "F16", "BF16"})
 
 
@@ -205,7 +206,7 @@ def _with_type(
     kept = None
     if weight.tensor.name not in types:
         kept = (
-            "the recipe keeps them"
+            KEPT
             if weight.tensor.name in candidates
             else f"their width of {width} is no multiple of the group size {default.group_size}"
         )

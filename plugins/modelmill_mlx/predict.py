@@ -9,7 +9,7 @@ from modelmill import ConvertError, Estimate, Facts, Outlook, Refusal, Tensor
 from modelmill.checkpoint import dominant_dtype, tensor_bytes
 from modelmill.recipe import Recipe, RecipeError
 from modelmill_mlx.files import TOKENIZER, sizes
-from modelmill_mlx.layout import Layout, Request, kept_layers, plan_layout
+from modelmill_mlx.layout import KEPT, Layout, Request, kept_layers, plan_layout
 from modelmill_mlx.schemes import FLOATS
 
 BLOCK_BYTES = 2 << 20
@@ -28,7 +28,8 @@ class Options:
     """What build.toml may set beside the scheme; without them the result is what `mlx_lm convert` makes.
 
     But for groups of 2 bits (`2bit`, `mixed_2_6`) that hold only -s, 0 and s, as in ternary models: they are held
-    exactly, and MLX's own rounding would change them.
+    exactly, and MLX's own rounding would change them. And the mixed recipes name the group size of every layer in
+    config.json, which `mlx_lm convert` leaves null where it is not given.
 
     `group_size`: values that share a scale, MLX's default where it is not given. `dtype`: of what is not quantized,
     and of the scales; what config.json's torch_dtype says, or as it is, where it is not given. `recipe`: types of
@@ -56,6 +57,9 @@ def infer(outlook: Outlook[Options]) -> Facts | Refusal:
         return Refusal(reason=str(error))
     quantized = any(weight.quantization for weight in layout.weights)
     if not quantized and scheme not in FLOATS:
+        reasons = kept_layers(layout)
+        if KEPT in reasons:
+            return Refusal(reason=f"{scheme} would quantize nothing: {' and '.join(reasons)}; use the scheme bf16")
         return Refusal(
             reason=f"no layer has rows that a group of {layout.default.group_size if layout.default else 0} values "
             f"divides, so {scheme} would quantize nothing; name a smaller group_size, or the scheme bf16"

@@ -10,7 +10,7 @@ import pytest
 from mlx_parts.folders import contents, convert, infer
 
 from modelmill import ConvertError, Refusal
-from modelmill.recipe import Recipe
+from modelmill.recipe import Keep, Recipe
 from modelmill.testing.checkpoints import make_checkpoint, safetensors
 
 
@@ -60,6 +60,13 @@ def test_a_checkpoint_that_does_not_fit(tmp_path: Path, change: Callable[[Path],
 )
 def test_options_that_do_not_fit(tmp_path: Path, scheme: str, options: dict[str, Any], sentence: str) -> None:
     refused(make_checkpoint(tmp_path / "source", "llama"), tmp_path, sentence, scheme, **options)
+
+
+def test_a_recipe_that_keeps_every_layer(tmp_path: Path) -> None:
+    keep = Recipe(keep=(Keep(tensors=(".",)),))
+    refusal = infer(make_checkpoint(tmp_path / "source", "llama"), "4bit", group_size=32, recipe=keep)
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason == "4bit would quantize nothing: the recipe keeps them; use the scheme bf16"
 
 
 def refused(source: Path, tmp_path: Path, sentence: str, scheme: str = "4bit", **options: Any) -> None:
