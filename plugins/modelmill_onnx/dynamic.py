@@ -9,6 +9,7 @@ from modelmill import ConvertError, Job, create
 from modelmill_onnx.checker import check_graph
 from modelmill_onnx.encoders import DynamicOptions, reduces_range
 from modelmill_onnx.format import GENAI, check_structure
+from modelmill_onnx.staged import DESCRIPTIONS, with_files
 
 MODEL: Final = "model.onnx"
 _SMALL: Final = 1024
@@ -17,6 +18,7 @@ _DATA: Final = (f"{MODEL}.data", f"{MODEL}_data")
 
 def run(job: Job[DynamicOptions]) -> None:
     """Quantize `model.onnx`; everything else of the folder travels along."""
+    job = with_files(job)
     if MODEL not in check_structure(job.source) or (job.source / GENAI).is_file():
         raise ConvertError(
             f"onnx-dynamic takes the folder of an encoder with {MODEL}, as huggingface-to-onnx-encoder writes it"
@@ -27,7 +29,7 @@ def run(job: Job[DynamicOptions]) -> None:
         file.write(model.SerializeToString(deterministic=True))
     for path in sorted(job.source.rglob("*")):
         name = path.relative_to(job.source)
-        if path.is_file() and name.as_posix() not in (MODEL, *_DATA):
+        if path.is_file() and name.as_posix() not in (MODEL, *_DATA, *DESCRIPTIONS):
             (job.out / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, job.out / name)
 

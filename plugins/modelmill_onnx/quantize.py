@@ -22,6 +22,7 @@ from modelmill_onnx.external import ExternalData, weight_values
 from modelmill_onnx.format import GENAI, check_structure
 from modelmill_onnx.options import QuantizeOptions
 from modelmill_onnx.rewrite import Changes, Matrix, Stored
+from modelmill_onnx.staged import DESCRIPTIONS, with_files
 
 MODEL: Final = "model.onnx"
 KERNELS: Final = {"rtn": kernels.rtn, "k_quant": kernels.k_quant, "hqq": kernels.hqq, "mse": kernels.mse}
@@ -38,6 +39,7 @@ class Task:
 
 def run(job: Job[QuantizeOptions]) -> None:
     """Quantize `model.onnx`; everything else of the folder travels along."""
+    job = with_files(job)
     model = _load(job.source)
     tasks = _tasks(job, model)
     if not tasks:
@@ -195,5 +197,5 @@ def _stored(packed: Packed, task: Task, data: ExternalData) -> Stored:
 
 def _copy_rest(job: Job[QuantizeOptions]) -> None:
     for path in sorted(job.source.iterdir()):
-        if path.is_file() and path.name not in (MODEL, f"{MODEL}.data"):
+        if path.is_file() and path.name not in (MODEL, f"{MODEL}.data", *DESCRIPTIONS):
             shutil.copyfile(path, job.out / path.name)

@@ -122,6 +122,39 @@ def test_each_target_is_what_it_says(releases: tuple[Path, Path]) -> None:
     assert [node.op_type for node in kept.node].count("GroupQueryAttention") == 2
 
 
+AGAIN = """
+[project]
+name = "again"
+version = "1.0.0"
+
+[source.full]
+uri = "path:../dist/tiny/1.0.0/full"
+license = "Apache-2.0"
+
+[target.int8]
+source = "full"
+hardware = "x86-64-v3"
+format = "onnx"
+scheme = "int8"
+
+[sign]
+mode = "none"
+"""
+
+
+def test_an_artifact_is_a_source_too(releases: tuple[Path, Path]) -> None:
+    release, _ = releases
+    folder = release.parents[2] / "again"
+    folder.mkdir()
+    (folder / "build.toml").write_text(AGAIN)
+    done = modelmill(folder, "build")
+    assert done.returncode == 0, done.stderr
+    made = folder / "dist" / "again" / "1.0.0" / "int8"
+    FORMAT.validate(made)
+    assert (made / "model.onnx.data").read_bytes() == (release / "int8" / "model.onnx.data").read_bytes()
+    assert (release / "full" / "model.onnx.data").stat().st_nlink == 1
+
+
 def test_diff_judges_the_tensors_of_onnx(releases: tuple[Path, Path]) -> None:
     release, _ = releases
     done = modelmill(release.parents[2], "diff", "--tensors", "--error", "--json", *_two(release, "full", "int4"))
