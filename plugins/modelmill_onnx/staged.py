@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from modelmill import Job
+from modelmill_artifacts.manifest import MANIFEST, PROVENANCE, SBOM, SIGNATURE
 
 Options = TypeVar("Options")
-DESCRIPTIONS = ("artifact.json", "sbom.cdx.json", "provenance.sigstore.json", "model.sig")
+DESCRIPTIONS = (MANIFEST, SBOM, PROVENANCE, SIGNATURE)
 """What describes an artifact that a source was: it does not travel along, for the new one has its own."""
 
 
