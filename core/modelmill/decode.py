@@ -139,13 +139,29 @@ def _literal(choices: tuple[Any, ...], value: Any, path: tuple[str, ...]) -> Any
 def _tuple(inner: Any, value: Any, path: tuple[str, ...]) -> tuple[Any, ...]:
     if not isinstance(value, list | tuple):
         raise _wrong(path, "a list", value)
-    return tuple(convert(inner, item, path) for item in value)
+    return tuple(_all(inner, ((path, item) for item in value)))
 
 
 def _mapping(inner: Any, value: Any, path: tuple[str, ...]) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise _wrong(path, "a table", value)
-    return {str(key): convert(inner, item, (*path, str(key))) for key, item in value.items()}
+    names = [str(key) for key in value]
+    found = _all(inner, (((*path, name), item) for name, item in zip(names, value.values(), strict=True)))
+    return dict(zip(names, found, strict=True))
+
+
+def _all(hint: Any, placed: Iterable[tuple[tuple[str, ...], Any]]) -> list[Any]:
+    """Each value as its type has it; DecodeError with what is wrong with any of them."""
+    found: list[Any] = []
+    faults: list[Fault] = []
+    for path, value in placed:
+        try:
+            found.append(convert(hint, value, path))
+        except DecodeError as error:
+            faults.extend(error.faults)
+    if faults:
+        raise DecodeError(tuple(faults))
+    return found
 
 
 def _recipe(value: Any, path: tuple[str, ...]) -> Recipe:

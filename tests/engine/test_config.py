@@ -49,6 +49,38 @@ default = "no"
     ]
 
 
+def test_types_that_are_wrong_are_told_of_every_source_target_and_list() -> None:
+    text = """[project]
+name = "a"
+version = "1"
+[source.one]
+url = "x"
+[source.two]
+uri = 2
+[target.one]
+scheme = 4
+[target.two]
+scheme = 5
+inputs = { text = 6, imatrix = 7 }
+[policy]
+licenses = [
+    8,
+    9,
+]
+"""
+    assert faults(text) == [
+        "build.toml:4: 'uri' is missing",
+        "build.toml:5: unknown key 'url'; did you mean 'uri'?",
+        "build.toml:7: 'uri' must be a string, not a whole number (2)",
+        "build.toml:9: 'scheme' must be a string, not a whole number (4)",
+        "build.toml:11: 'scheme' must be a string, not a whole number (5)",
+        "build.toml:12: 'imatrix' must be a string, not a whole number (7)",
+        "build.toml:12: 'text' must be a string, not a whole number (6)",
+        "build.toml:14: 'licenses' must be a string, not a whole number (8)",
+        "build.toml:14: 'licenses' must be a string, not a whole number (9)",
+    ]
+
+
 def test_what_a_target_lacks_is_told_at_its_table() -> None:
     text = '[project]\nname = "a"\nversion = "1"\n[source.b]\nuri = "x"\n\n[target.t]\nsource = "b"\n'
     assert faults(text) == [
