@@ -44,6 +44,7 @@ default = "no"
         "build.toml:4: unknown key 'licence'; did you mean 'license'?",
         "build.toml:7: 'uri' must be a string, not a whole number (3)",
         "build.toml:10: unknown source 'bass'; did you mean 'base'?",
+        f"build.toml:11: unknown hardware profile 'bench'; there is {', '.join(sorted(REGISTRY.hardware))}",
         "build.toml:13: unknown key 'schema'; did you mean 'scheme'?",
         "build.toml:14: 'default' must be true or false, not a string ('no')",
     ]
@@ -132,6 +133,52 @@ def test_a_build_file_that_is_not_there_is_one_sentence(mill: Mill) -> None:
     assert done.err.startswith("modelmill: build.toml: no such file")
 
 
+def test_unknown_names_are_told_with_mistakes_of_other_kinds(mill: Mill) -> None:
+    text = """[project]
+name = "Words"
+version = "1.0"
+colour = "red"
+[source.base]
+uri = "paht:words"
+[source.other]
+uri = 3
+format = "lowd"
+[defaults]
+hardware = "bensh"
+scheme = "tinny"
+[target.one]
+source = "bass"
+format = "loud"
+[target.two]
+source = "base"
+hardware = 3
+format = "loud"
+scheme = 4
+"""
+    mill.write(text)
+    done = mill.run("plan")
+    assert done.code == 2
+    told = [line.removeprefix("modelmill: build.toml:").partition(";")[0] for line in done.err.splitlines()]
+    assert told == [
+        "2: 'Words' is not a name: lower-case letters, digits, '.', '_' and '-' only",
+        "4: unknown key 'colour'",
+        "6: unknown kind of source 'paht'",
+        "8: 'uri' must be a string, not a whole number (3)",
+        "11: unknown hardware profile 'bensh'",
+        "12: format 'loud' has no scheme 'tinny'",
+        "14: unknown source 'bass'",
+        "18: 'hardware' must be a string, not a whole number (3)",
+        "20: 'scheme' must be a string, not a whole number (4)",
+    ]
+
+
+def test_an_empty_word_is_one_that_a_target_lacks() -> None:
+    text = '[project]\nname = "a"\nversion = "1"\n[source.b]\nuri = "x"\n[target.t]\nsource = "b"\nscheme = "F16"\n'
+    assert faults(text + 'hardware = ""\nformat = "gguf"\n') == [
+        "build.toml:6: target 't' has no 'hardware', and [defaults] has none"
+    ]
+
+
 def test_a_licence_that_the_policy_does_not_allow_is_refused_before_any_work(mill: Mill) -> None:
     mill.write(
         BUILD.replace('uri = "words"', 'uri = "words"\nlicense = "CC-BY-NC-4.0"') + '\n[policy]\nlicenses = ["MIT"]\n'
@@ -172,10 +219,10 @@ def test_any_text_is_a_build_or_a_config_error(text: str) -> None:
 )
 def test_a_licence_that_is_wrong_is_told_where_it_stands(stated: str, said: str) -> None:
     text = BUILD.replace('license = "MIT"', f'license = "{stated}"')
-    (fault,) = faults(text)
+    fault = faults(text)[0]
     assert fault.startswith("build.toml:5: licence ")
     assert said in fault
-    (fault,) = faults(BUILD.replace('uri = "words"', f'uri = "words"\nlicense = "{stated}"'))
+    fault = faults(BUILD.replace('uri = "words"', f'uri = "words"\nlicense = "{stated}"'))[0]
     assert fault.startswith("build.toml:9: licence ")
 
 

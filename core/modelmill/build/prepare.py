@@ -141,7 +141,7 @@ def _plan(
     registry: Registry,
     identify: Identify,
 ) -> Plan:
-    texts = profile_texts(build, registry, targets)
+    texts = profile_texts(build.path, targets, registry)
     hardware = {target.hardware: load_profile(target.hardware, texts) for target in targets}
     requantize = {name: source.requantize for name, source in build.sources.items()}
     return plan(targets, states, registry, hardware, requantize, identify)

@@ -1,10 +1,12 @@
 """Whether every name in build.toml that only plugins know is one that they offer."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from modelmill.config.faults import faults_error
 from modelmill.config.profiles import profile_texts
-from modelmill.config.read import NAME, faults_error
-from modelmill.config.records import Build, Target
+from modelmill.config.records import NAME, Build, SourceTable, Target
 from modelmill.decode import Fault, suggestion
 from modelmill.errors import ConfigError
 from modelmill.hardware.schema import load_profile
@@ -13,8 +15,17 @@ from modelmill.registry import Offers, Registry, gives
 
 def check_names(build: Build, registry: Registry) -> None:
     """Raise ConfigError with every unknown format, scheme, hardware profile, converter, quantizer and URI scheme."""
-    faults = [fault for target in build.targets.values() for fault in _target_faults(build, target, registry)]
-    for name, source in build.sources.items():
+    faults = name_faults(build.path, build.targets, build.sources, registry)
+    if faults:
+        raise faults_error(build.path, build.text, faults)
+
+
+def name_faults(
+    path: Path, targets: Mapping[str, Target], sources: Mapping[str, SourceTable], registry: Registry
+) -> list[Fault]:
+    """The unknown names of a build file's targets and sources; a word that a target lacks is told elsewhere."""
+    faults = [fault for target in targets.values() for fault in _target_faults(path, target, registry)]
+    for name, source in sources.items():
         scheme, colon, _ = source.uri.partition(":")
         if colon and scheme not in registry.sources:
             faults.append(
@@ -25,22 +36,23 @@ def check_names(build: Build, registry: Registry) -> None:
             )
         if source.format is not None:
             faults += _unknown(("source", name, "format"), source.format, registry.formats)
-    if faults:
-        raise faults_error(build.path, build.text, faults)
+    return faults
 
 
-def _target_faults(build: Build, target: Target, registry: Registry) -> list[Fault]:
+def _target_faults(file: Path, target: Target, registry: Registry) -> list[Fault]:
     path = ("target", target.name)
-    if target.hardware_file is None:
-        faults = _unknown((*path, "hardware"), target.hardware, registry.hardware)
-    else:
-        faults = _profile_faults(build, target, registry)
-    faults += _unknown((*path, "format"), target.format, registry.formats)
+    faults = []
+    if target.hardware_file is not None:
+        faults += _profile_faults(file, target, registry)
+    elif target.hardware:
+        faults += _unknown((*path, "hardware"), target.hardware, registry.hardware)
+    if target.format:
+        faults += _unknown((*path, "format"), target.format, registry.formats)
     if target.converter is not None:
         faults += _unknown((*path, "converter"), target.converter, registry.converters)
     if target.quantizer is not None:
         faults += _unknown((*path, "quantizer"), target.quantizer, registry.quantizers)
-    if target.format in registry.formats:
+    if target.scheme and target.format in registry.formats:
         faults += _scheme_faults((*path, "scheme"), target, registry)
     return faults
 
@@ -66,14 +78,14 @@ def _scheme_faults(path: tuple[str, ...], target: Target, registry: Registry) ->
     return [Fault(path, registry.formats.beside(told))]
 
 
-def _profile_faults(build: Build, target: Target, registry: Registry) -> list[Fault]:
+def _profile_faults(file: Path, target: Target, registry: Registry) -> list[Fault]:
     """What is wrong with a profile that a target names as a file."""
     path = ("target", target.name, "hardware")
     if not NAME.fullmatch(target.hardware):
         legal = "lower-case letters, digits, '.', '_', '-'"
         return [Fault(path, f"{target.hardware!r} is not a name for a hardware profile: {legal}; rename the file")]
     try:
-        load_profile(target.hardware, profile_texts(build, registry, (target,)))
+        load_profile(target.hardware, profile_texts(file, (target,), registry))
     except ConfigError as error:
         return [Fault(path, str(error))]
     return []

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from modelmill.config.records import Build, Target
+from modelmill.config.records import Target
 from modelmill.errors import ConfigError
 from modelmill.registry import Registry
 
@@ -15,17 +15,17 @@ def offered(registry: Registry) -> dict[str, str]:
     return {name: registry.hardware[name].record.toml for name in registry.hardware}
 
 
-def profile_texts(build: Build, registry: Registry, targets: Iterable[Target] | None = None) -> dict[str, str]:
-    """The TOML of every profile that plugins offer or these targets (all, where none are given) name as files.
+def profile_texts(file: Path, targets: Iterable[Target], registry: Registry) -> dict[str, str]:
+    """The TOML of every profile that plugins offer or these targets of a build file name as files.
 
     Raises ConfigError for a file that cannot be read, or whose name another profile has.
     """
     texts = offered(registry)
     found: dict[str, Path] = {}
-    for target in build.targets.values() if targets is None else targets:
+    for target in targets:
         if target.hardware_file is None:
             continue
-        path = build.path.absolute().parent / target.hardware_file
+        path = file.absolute().parent / target.hardware_file
         if target.hardware in texts and found.get(target.hardware) != path:
             raise ConfigError(f"{target.hardware_file}: another profile is called {target.hardware!r}; rename the file")
         found[target.hardware] = path

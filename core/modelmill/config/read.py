@@ -3,18 +3,20 @@
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from modelmill.config.compose import composed_inputs, file_sources, reference_faults
-from modelmill.config.lines import line_of, locate
-from modelmill.config.records import Build, Defaults, Document, Target, TargetTable
+from modelmill.config.check import name_faults
+from modelmill.config.compose import file_sources, reference_faults
+from modelmill.config.faults import faults_error
+from modelmill.config.records import NAME, Build, Document
+from modelmill.config.targets import fill, readable_sources, readable_targets
 from modelmill.decode import DecodeError, Fault, decode, suggestion
 from modelmill.errors import ConfigError
-from modelmill.registry import Reader, Registry, fill
+from modelmill.registry import Reader, Registry
+from modelmill.registry import fill as fill_table
 from modelmill_artifacts import licence
 
-NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
 TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _LIMIT = 16 << 20
 
@@ -39,7 +41,10 @@ def read(path: Path, registry: Registry) -> Build:
 
 
 def parse(text: str, path: Path, registry: Registry) -> Build:
-    """Parse a build file's text; ConfigError with all faults, a line each, also of the tables that plugins read."""
+    """Parse a build file's text; ConfigError with all faults, a line each, also of the tables that plugins read.
+
+    With them come the names that no plugin offers (see `check_names`), as far as the file can be read.
+    """
     try:
         table = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
@@ -49,29 +54,22 @@ def parse(text: str, path: Path, registry: Registry) -> Build:
     found = [fault for name, value in tables.items() for fault in _table_faults(readers[name], name, value)]
     try:
         document = decode(Document, table, elsewhere=readers)
+        found += _semantic_faults(table, document)
     except DecodeError as error:
         found += [*error.faults, *_semantic_faults(table, None)]
-        raise faults_error(path, text, found) from error
-    found += _semantic_faults(table, document)
     if found:
+        found += name_faults(path, readable_targets(table), readable_sources(table), registry)
         raise faults_error(path, text, found)
     return Build(
         path=path,
         text=text,
         project=document.project,
         sources={**document.source, **file_sources(document)},
-        targets={name: _fill(name, item, document.defaults) for name, item in document.target.items()},
+        targets={name: fill(name, item, document.defaults) for name, item in document.target.items()},
         sign=document.sign,
         policy=document.policy,
         tables=tables,
     )
-
-
-def faults_error(path: Path, text: str, faults: Iterable[Fault]) -> ConfigError:
-    """One error with a line `build.toml:LINE: what is wrong` for each fault, in the file's order."""
-    lines = locate(text)
-    told = sorted({(line_of(lines, fault.path), fault.message) for fault in faults})
-    return ConfigError("\n".join(f"{path.name}:{line}: {message}" for line, message in told))
 
 
 def _syntax(text: str, path: Path, error: Exception) -> str:
@@ -89,7 +87,7 @@ def _table_faults(readers: Iterable[Reader], name: str, table: Any) -> list[Faul
     found: list[tuple[Fault, ...]] = []
     for reader in readers:
         try:
-            fill(reader, name, table)
+            fill_table(reader, name, table)
         except DecodeError as error:
             found.append(error.faults)
         else:
@@ -165,27 +163,9 @@ def _missing_faults(document: Document) -> list[Fault]:
         faults += [
             Fault(("target", name), f"target {name!r} has no {key!r}, and [defaults] has none")
             for key in ("source", "hardware", "format", "scheme")
-            if (getattr(target, key) or getattr(document.defaults, key)) is None
+            if not (getattr(target, key) or getattr(document.defaults, key))
         ]
     return faults
-
-
-def _fill(name: str, table: TargetTable, defaults: Defaults) -> Target:
-    hardware = table.hardware or defaults.hardware or ""
-    file = hardware if hardware.endswith(".toml") else None
-    return Target(
-        name=name,
-        source=table.source or defaults.source or "",
-        hardware=hardware if file is None else PurePosixPath(file).stem,
-        hardware_file=file,
-        format=table.format or defaults.format or "",
-        scheme=table.scheme or defaults.scheme or "",
-        options={**defaults.options, **table.options},
-        inputs={**composed_inputs(table, defaults), **defaults.inputs, **table.inputs},
-        converter=table.converter,
-        quantizer=table.quantizer,
-        default=table.default,
-    )
 
 
 def _table(table: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -1,9 +1,13 @@
 """The records that build.toml is read into; their fields are the keys that it may have."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
+"""What projects, sources, targets and hardware profiles may be called."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

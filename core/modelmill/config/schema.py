@@ -10,7 +10,8 @@ from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, Literal
 
 from modelmill.config import records
-from modelmill.config.read import NAME, TAG
+from modelmill.config.read import TAG
+from modelmill.config.records import NAME
 from modelmill.recipe import Recipe
 from modelmill.registry import Registry
 

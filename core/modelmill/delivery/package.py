@@ -42,7 +42,7 @@ def package_target(
         shutil.rmtree(folder)
     temporary = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
     temporary.mkdir(parents=True)
-    texts = profile_texts(build, registry, (build.targets[target],))
+    texts = profile_texts(build.path, (build.targets[target],), registry)
     hardware = load_profile(build.targets[target].hardware, texts)
     job = PackageJob(
         artifact=artifact,
