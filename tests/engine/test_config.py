@@ -248,3 +248,28 @@ def test_a_plan_tells_of_a_key_that_is_not_there(mill: Mill) -> None:
     assert "`modelmill keys new " in warning
     assert mill.run("keys", "new", "keys/release.pem").code == 0
     assert "key" not in mill.run("plan", "plain").err
+
+
+def test_recipes_that_cannot_be_read_are_told_together_in_words_with_their_lines(mill: Mill) -> None:
+    text = BUILD
+    files = {"plain": "recipes/none.toml", "short": "latin.toml", "tiny": "broken.toml"}
+    for target, file in files.items():
+        text = text.replace(f"[target.{target}]\n", f'[target.{target}]\noptions = {{ recipe = "{file}" }}\n')
+    mill.write(text)
+    mill.write("[rules\n", "broken.toml")
+    (mill.folder / "latin.toml").write_bytes(b'name = "\xe9"\n')
+    done = mill.run("plan")
+    assert done.code == 2
+    told = [line.removeprefix("modelmill: build.toml:") for line in done.err.splitlines()]
+    assert told[:2] == [
+        "17: option 'recipe' names recipes/none.toml, which cannot be read (No such file or directory)",
+        "21: option 'recipe' names latin.toml, which is not UTF-8 text; save the file as UTF-8",
+    ]
+    assert told[2].startswith("25: option 'recipe' names broken.toml, which is not valid TOML: Expected ']'")
+    assert len(told) == 3
+
+
+def test_a_recipe_of_the_defaults_that_is_not_there_is_told_once(mill: Mill) -> None:
+    mill.write(BUILD.replace('format = "loud"', 'format = "loud"\noptions = { recipe = "none.toml" }'))
+    told = "build.toml:15: option 'recipe' names none.toml, which cannot be read (No such file or directory)"
+    assert mill.run("plan").err == f"modelmill: {told}\n"

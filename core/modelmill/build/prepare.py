@@ -58,11 +58,12 @@ def prepare(
     `offline`, sources and toolchains are what lock and store have of them.
     """
     registry = load()
-    build, recipes = with_recipes(read(file, registry))
+    build = read(file, registry)
     store.share()
     for line in registry.deprecations:
         store.warn(line)
     check_names(build, registry)
+    build, recipes = with_recipes(build)
     targets = select(build, names, everything=everything)
     path = lock_path(build.path)
     known = read_lock(path)
