@@ -23,6 +23,8 @@ def make_mill(folder: Path, exceptions: object) -> Mill:
 def test_exceptions_are_counted_and_told(tmp_path: Path) -> None:
     mill, targets = make_mill(tmp_path, {**TOLD, "it never happens": []}), ("plain", "short")
     told = mill.run("plan", *targets).out
+    assert told.endswith("\n\nshorten short for short: 3 weights not as the scheme says; explain tells why\n")
+    told = mill.run("plan", "short").out
     assert told.endswith("\n\nshorten short: 3 weights not as the scheme says; explain tells why\n")
     steps = {step["name"]: step["exceptions"] for step in mill.run("plan", *targets, "--json").json()["steps"]}
     assert steps == {"shout": {}, "shorten": TOLD}
@@ -33,6 +35,18 @@ def test_exceptions_are_counted_and_told(tmp_path: Path) -> None:
     assert found == {"plain": {}, "short": {"shorten short": TOLD}}
     assert mill.run("build", "short").code == 0
     assert mill.run("explain", "short").out.startswith("short: up to date\n  not as the scheme says after shorten")
+
+
+def test_targets_of_one_scheme_are_told_apart(tmp_path: Path) -> None:
+    mill = make_mill(tmp_path, TOLD)
+    mill.write(
+        f'{BUILD}\n[target.shorter]\nscheme = "short"\noptions = {{ length = 2 }}\n[target.twin]\nscheme = "short"\n'
+    )
+    lines = mill.run("plan", "short", "shorter", "twin").out.splitlines()[-2:]
+    assert lines == [
+        f"shorten short for {targets}: 3 weights not as the scheme says; explain tells why"
+        for targets in ("short, twin", "shorter")
+    ]
 
 
 @pytest.mark.parametrize("exceptions", [["not", "that"], {"it is too long": "not"}])

@@ -1,6 +1,6 @@
 """What steps' results will hold otherwise than their schemes say, as `plan` and `explain` tell it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from modelmill.cli import show
 from modelmill.errors import PluginError
@@ -25,12 +25,16 @@ def behind(plan: Plan, planned: PlannedTarget) -> dict[str, dict[str, list[str]]
     return {step.title: found for step in steps if (found := exceptions(step))}
 
 
-def counts(plan: Plan, todo: Work) -> Iterator[str]:
-    """A line for each step of a plan that makes exceptions, under the title that it runs by."""
+def counts(plan: Plan, todo: Work, users: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """A line for each step of a plan that makes exceptions, under the title that it runs by.
+
+    `users` are the names of the targets that need each step; of several targets a line says for which it is.
+    """
     for key, step in plan.steps.items():
         if number := sum(map(len, exceptions(step).values())):
             title = todo.steps.get(key, step).title
-            yield f"{title}: {show.count(number, 'weight')} not as the scheme says; explain tells why"
+            whose = f" for {', '.join(users[key])}" if len(plan.targets) > 1 else ""
+            yield f"{title}{whose}: {show.count(number, 'weight')} not as the scheme says; explain tells why"
 
 
 def reasons(steps: Mapping[str, Mapping[str, list[str]]]) -> Iterator[str]:

@@ -87,7 +87,7 @@ def plan_text(plan: Plan, todo: Work) -> str:
     targets, steps = show.count(len(plan.targets), "target"), show.count(len(plan.steps), "step")
     head = f"{targets}, {steps}, {len(to_run)} to run, writing {written}"
     table = show.table(("step", "store", "writes", "memory", "core time", "for"), rows)
-    told = "\n".join(exceptions.counts(plan, todo))
+    told = "\n".join(exceptions.counts(plan, todo, users))
     return "\n\n".join(part for part in (head, table, told) if part)
 
 
