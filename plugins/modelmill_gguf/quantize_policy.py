@@ -166,7 +166,7 @@ def _without_outer_ones(tensor: Tensor) -> Tensor:
 
 def _recipe(scheme: str, options: QuantizeOptions) -> Recipe:
     try:
-        recipe = scheme_recipe(scheme) if options.recipe is None else whole(options.recipe)
+        recipe = scheme_recipe(scheme) if options.recipe is None else _in_capitals(whole(options.recipe))
     except RecipeError as error:
         raise ConvertError(str(error)) from error
     for kind in (rule.type for rule in recipe.rules):
@@ -182,6 +182,16 @@ def _recipe(scheme: str, options: QuantizeOptions) -> Recipe:
         table = Rule(type=options.output_type.upper(), tensors=(_EMBEDDINGS,), when=When(tied=True))
         recipe = replace(recipe, rules=(table, *recipe.rules))
     return recipe
+
+
+def _in_capitals(recipe: Recipe) -> Recipe:
+    """A recipe with its types in capitals, as llama.cpp takes the types of options."""
+    return replace(
+        recipe,
+        rules=tuple(replace(rule, type=rule.type.upper()) for rule in recipe.rules),
+        default=None if recipe.default is None else recipe.default.upper(),
+        fallbacks={kind.upper(): tuple(map(str.upper, kinds)) for kind, kinds in recipe.fallbacks.items()},
+    )
 
 
 def _overrides(options: QuantizeOptions) -> list[tuple[Rule, str]]:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,22 @@ def test_types_are_taken_in_small_letters_too(source: Path) -> None:
     found, expected = (QUANTIZER.infer(ours.outlook(source, "Q4_K_M", options=each)) for each in (small, large))
     assert isinstance(found, Facts)
     assert found == expected
+
+
+def test_types_of_a_recipe_are_taken_in_small_letters_too(source: Path) -> None:
+    def found(change: Callable[[str], str]) -> Facts | Refusal:
+        recipe = Recipe.parse(
+            {
+                "extends": "base",
+                "default": change("Q4_K"),
+                "rules": [{"tensors": ["ffn_up"], "type": change("Q6_K")}],
+                "fallbacks": {change("Q4_K"): [change("Q8_0")]},
+            }
+        )
+        return QUANTIZER.infer(ours.outlook(source, "Q4_K_M", options=QuantizeOptions(recipe=recipe)))
+
+    assert isinstance(found(str.lower), Facts)
+    assert found(str.lower) == found(str.upper)
 
 
 def test_an_override_that_others_leave_nothing_for(source: Path) -> None:
