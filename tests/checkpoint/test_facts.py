@@ -37,6 +37,13 @@ def test_a_missing_config_is_named(tmp_path: Path) -> None:
         facts(tmp_path)
 
 
+def test_a_byte_order_mark_is_named(tmp_path: Path) -> None:
+    path = checkpoint(tmp_path) / "config.json"
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    with pytest.raises(ConvertError, match=r"config\.json: begins with a byte order mark, .* save it as UTF-8 without"):
+        facts(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("name", "text", "licence"),
     [

@@ -1,5 +1,6 @@
 """Bounded, strict reading of the JSON files that a checkpoint consists of."""
 
+import codecs
 import json
 import re
 from pathlib import Path
@@ -41,10 +42,12 @@ def read_object(path: Path, limit: int = CONFIG_LIMIT) -> dict[str, Any]:
 
 
 def parse_object(data: bytes, where: str) -> dict[str, Any]:
-    """One JSON object (RFC 8259, UTF-8, no duplicate keys, no NaN, no half of a surrogate pair).
+    """One JSON object (RFC 8259, UTF-8, no byte order mark, no duplicate keys, no NaN, no half of a surrogate pair).
 
-    `where` opens an error's sentence.
+    `where` opens an error's sentence. transformers refuses a byte order mark, too.
     """
+    if data.startswith(codecs.BOM_UTF8):
+        raise ConvertError(f"{where}: begins with a byte order mark, which JSON has not; save it as UTF-8 without one")
     try:
         value = json.loads(data.decode(), object_pairs_hook=_unique, parse_constant=_constant)
     except UnicodeDecodeError as error:
