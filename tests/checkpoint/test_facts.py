@@ -37,6 +37,17 @@ def test_a_missing_config_is_named(tmp_path: Path) -> None:
         facts(tmp_path)
 
 
+@pytest.mark.parametrize("tied", ["yes", "false", 0, 1, []])
+def test_a_tie_that_is_neither_true_nor_false_is_refused(tmp_path: Path, tied: object) -> None:
+    with pytest.raises(ConvertError, match=r"config\.json: tie_word_embeddings must be true or false, and is "):
+        facts(checkpoint(tmp_path, tie_word_embeddings=tied))
+
+
+@pytest.mark.parametrize("tied", [True, False, None])
+def test_a_tie_that_is_said_or_left_open_is_taken(tmp_path: Path, tied: object) -> None:
+    assert facts(checkpoint(tmp_path, tie_word_embeddings=tied)).config["tie_word_embeddings"] is tied
+
+
 def test_a_byte_order_mark_is_named(tmp_path: Path) -> None:
     path = checkpoint(tmp_path) / "config.json"
     path.write_text(path.read_text(), encoding="utf-8-sig")

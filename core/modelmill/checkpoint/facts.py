@@ -1,8 +1,9 @@
 """The facts of a checkpoint folder, read from headers and small files alone."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from modelmill.checkpoint.card import read_card
 from modelmill.checkpoint.chat_template import check_chat_template
@@ -32,6 +33,7 @@ def facts(folder: Path, tokenizer: Tokenizer | None = None, tensors: tuple[Tenso
             "whose architecture transformers has itself, and where it has this one by now, as Phi-3's, take auto_map "
             "out of config.json"
         )
+    _check_tied(config)
     if tensors is None:
         placed = find_tensors(folder)
         tensors = tuple(sorted((at.entry.tensor for at in placed.values()), key=lambda tensor: tensor.name))
@@ -57,6 +59,13 @@ def facts(folder: Path, tokenizer: Tokenizer | None = None, tensors: tuple[Tenso
             "generation": read_object(generation) if generation.is_file() else {},
         },
     )
+
+
+def _check_tied(config: Mapping[str, Any]) -> None:
+    """Whether the output matrix is the embedding is said with true or false, or not at all. Otherwise ConvertError."""
+    tied = config.get("tie_word_embeddings")
+    if tied is not None and not isinstance(tied, bool):
+        raise ConvertError(f"config.json: tie_word_embeddings must be true or false, and is {tied!r:.80}")
 
 
 def dominant_dtype(tensors: Sequence[Tensor]) -> str | None:
