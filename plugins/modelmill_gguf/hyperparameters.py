@@ -8,6 +8,7 @@ from modelmill import ConvertError
 
 _MOST = 2**31 - 1
 _LARGEST = 3.4e38  # of single precision
+_SMALLEST = 1.2e-38  # of those above zero that single precision holds with all its digits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,10 +111,11 @@ def _real(config: Mapping[str, Any], key: str) -> float:
 
 
 def positive(value: Any, key: str) -> float:
-    """A real number above zero. Raises ConvertError for anything else."""
+    """A real number above zero, in single precision too. Raises ConvertError for anything else."""
     found = number(value, key)
-    if found <= 0:
-        raise ConvertError(f"config.json: {key} must be above 0, and is {value!r}.")
+    if found < _SMALLEST:
+        what = "above 0" if found <= 0 else f"{_SMALLEST} or more"
+        raise ConvertError(f"config.json: {key} must be {what}, and is {value!r}.")
     return found
 
 

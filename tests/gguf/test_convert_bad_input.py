@@ -188,6 +188,12 @@ def test_a_rope_scaling_without_counterpart_is_named(llama: Path) -> None:
         ({"rope_scaling": {"rope_type": "linear", "factor": 0}}, "factor of rope_scaling must be above 0"),
         ({"rope_scaling": {"rope_type": "yarn", "factor": -2}}, "factor of rope_scaling must be above 0"),
         ({"rope_theta": -1}, "rope_theta must be above 0"),
+        ({"rope_theta": 1e-320}, r"rope_theta must be 1\.2e-38 or more, and is 1e-320"),
+        ({"rope_scaling": {"rope_type": "llama3", "low_freq_factor": 1e-320}}, "low_freq_factor must be 1"),
+        (
+            {"rope_scaling": {"rope_type": "llama3"}, "rope_theta": 3.3e38, "head_dim": 256},
+            r"rope_theta is 3\.3e\+38, and factor, .* are 8, 1 and 4, which single precision cannot compute with",
+        ),
     ],
     ids=str,
 )

@@ -1,5 +1,6 @@
 """llama: Llama 2 and 3.x, SmolLM2, and everything else with their class; Mistral, which is the same in llama.cpp."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from math import pi
 
@@ -38,19 +39,30 @@ def frequency_factors(model: Hyperparameters) -> tuple[Extra, ...]:
         raise ConvertError(
             f"config.json: low_freq_factor must be below high_freq_factor, and they are {low:g} and {high:g}."
         )
+    try:
+        factors = tuple(_factors(model, factor, low, high))
+    except (OverflowError, ZeroDivisionError):
+        raise ConvertError(
+            f"config.json: rope_theta is {model.rope_base:g}, and factor, low_freq_factor and high_freq_factor of the "
+            f"rope scaling llama3 are {factor:g}, {low:g} and {high:g}, which single precision cannot compute with; "
+            "take those that the model was trained with."
+        ) from None
+    return (Extra(name="rope_freqs.weight", values=factors),)
+
+
+def _factors(model: Hyperparameters, factor: float, low: float, high: float) -> Iterator[float]:
+    """One factor for each pair of values. OverflowError or ZeroDivisionError where single precision does not reach."""
     original = model.original_context
-    factors = []
     for at in range(0, model.head, 2):
         frequency = rounded(1.0 / rounded(model.rope_base ** rounded(at / model.head)))
         wavelength = rounded(rounded(2 * pi) / frequency)
         if wavelength < original / high:
-            factors.append(1.0)
+            yield 1.0
         elif wavelength > original / low:
-            factors.append(factor)
+            yield factor
         else:
             smooth = rounded(rounded(rounded(original / wavelength) - low) / rounded(high - low))
-            factors.append(rounded(1 / rounded(rounded(rounded(1 - smooth) / rounded(factor)) + smooth)))
-    return (Extra(name="rope_freqs.weight", values=tuple(factors)),)
+            yield rounded(1 / rounded(rounded(rounded(1 - smooth) / rounded(factor)) + smooth))
 
 
 def refuse(model: Hyperparameters) -> str | None:
