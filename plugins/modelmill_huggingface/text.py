@@ -26,7 +26,8 @@ def text_file(folder: Path) -> Path:
 
 
 def facts(folder: Path) -> Facts:
-    """The file's name and size."""
+    """The file's name and size. ConvertError for a file that is empty or not UTF-8, before any step reads it."""
+    validate(folder)
     path = text_file(folder)
     return Facts(format="text", files={path.name: path.stat().st_size})
 

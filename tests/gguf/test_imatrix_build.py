@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from gguf_conversions import convert, tensor_bytes
 from gguf_parts import tiny
-from gguf_parts.builds import TARGET, build
+from gguf_parts.builds import TARGET, build, refused
 
 from modelmill.testing import make_checkpoint
 from modelmill_gguf.header import read_header
@@ -32,6 +32,14 @@ def steps(folder: Path, text: str) -> list[str]:
 def made(folder: Path, target: str) -> Path:
     (file,) = (folder / "dist" / "tiny" / "1" / target).glob("*.gguf")
     return file
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"), [("Straße".encode("latin-1"), "is not UTF-8"), (b" \n", "holds no text")]
+)
+def test_a_plan_refuses_a_text_that_is_none(folder: Path, data: bytes, sentence: str) -> None:
+    (folder / "foxes.txt").write_bytes(data)
+    assert f"source 'text': foxes.txt: {sentence}" in refused(folder, FROM_TEXT)
 
 
 def test_a_matrix_is_made_of_a_text_once_and_anew_when_the_text_changes(folder: Path) -> None:

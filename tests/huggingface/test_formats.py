@@ -74,5 +74,6 @@ def test_a_text_is_one_file(tmp_path: Path) -> None:
 )
 def test_a_text_that_is_none_is_refused(tmp_path: Path, data: bytes, sentence: str) -> None:
     (tmp_path / "a.txt").write_bytes(data)
-    with pytest.raises(ConvertError, match=sentence):
-        TEXT.validate(tmp_path)
+    for look in (TEXT.validate, TEXT.facts):
+        with pytest.raises(ConvertError, match=rf"a\.txt: {sentence}"):
+            look(tmp_path)

@@ -29,8 +29,19 @@ options = {{ context = 64, chunks = 2 }}
 
 def build(folder: Path, text: str, *, checkpoint: str = "checkpoint") -> str:
     """Build what the text adds to HEAD; what the command said on its log."""
-    (folder / "build.toml").write_text(HEAD.replace('"checkpoint"', f'"{checkpoint}"') + text)
-    command = [sys.executable, "-m", "modelmill", "build", "--store", str(folder / "store")]
-    done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
+    done = _run(folder, "build", text, checkpoint)
     assert done.returncode == 0, done.stderr
     return done.stderr
+
+
+def refused(folder: Path, text: str) -> str:
+    """What a plan says that refuses what the text adds to HEAD."""
+    done = _run(folder, "plan", text, "checkpoint")
+    assert done.returncode == 2, done.stderr
+    return done.stderr
+
+
+def _run(folder: Path, verb: str, text: str, checkpoint: str) -> subprocess.CompletedProcess[str]:
+    (folder / "build.toml").write_text(HEAD.replace('"checkpoint"', f'"{checkpoint}"') + text)
+    command = [sys.executable, "-m", "modelmill", verb, "--store", str(folder / "store")]
+    return subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
