@@ -1,7 +1,7 @@
 """Importance matrices: what is read, what is made, and that nothing but model, text and options shows in it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -186,6 +186,16 @@ def test_a_text_that_is_not_utf_8(tmp_path: Path, converted: Path) -> None:
 def test_options_that_cannot_be_are_refused(converted: Path, calibration: Path) -> None:
     for options in ({"context": 8}, {"chunks": 0}):
         assert isinstance(MAKE_IMATRIX.infer(outlook(converted, calibration, **options)), Refusal)
+
+
+@pytest.mark.parametrize("write", [tiny.write_imatrix, tiny.write_legacy_imatrix])
+def test_negative_importances_are_refused_with_the_tensor(tmp_path: Path, write: Callable[..., Path]) -> None:
+    good, bad = np.ones(256, np.float32), np.ones(256, np.float32)
+    bad[7] = -1
+    name = "imatrix.gguf" if write is tiny.write_imatrix else "old.dat"
+    write(tmp_path / name, {"blk.0.attn_k.weight": good, "blk.0.attn_q.weight": bad})
+    with pytest.raises(ConvertError, match=rf"{name} holds negative values for the tensor 'blk\.0\.attn_q\.weight'"):
+        weights(imatrix.open_imatrix(tmp_path))
 
 
 def test_the_legacy_format_is_read(tmp_path: Path) -> None:
