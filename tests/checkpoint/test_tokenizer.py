@@ -67,6 +67,14 @@ def test_a_template_file_goes_before_the_entry(tmp_path: Path) -> None:
     ("change", "sentence"),
     [
         ({"model": {"vocab": {"a": 1, "b": 1}}}, "'a' and 'b' have the same id 1"),
+        (
+            {"model": {"vocab": {"a": 1}}, "added_tokens": [{"id": 1, "content": "<b>"}]},
+            "the id 1 is 'a' in its vocabulary and the added token '<b>' too",
+        ),
+        (
+            {"added_tokens": [{"id": 1, "content": "<a>"}, {"id": 1, "content": "<b>"}]},
+            "the added tokens '<a>' and '<b>' have the same id 1",
+        ),
         ({"model": {"vocab": {"a": 2**40}}}, "an id below"),
         ({"model": {"vocab": {"a": True}}}, "an id below"),
         ({"model": {"merges": ["a b c"]}}, "not a merge of two tokens"),

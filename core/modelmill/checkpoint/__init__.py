@@ -1,5 +1,6 @@
 """Checkpoints in Hugging Face layout, for plugins: bounded reading, facts, and streaming safetensors out."""
 
+from modelmill.checkpoint.added_tokens import AddedToken
 from modelmill.checkpoint.card import parse_card, read_card
 from modelmill.checkpoint.chat_template import check_chat_template
 from modelmill.checkpoint.facts import dominant_dtype, facts, file_sizes
@@ -25,7 +26,7 @@ from modelmill.checkpoint.ternary import (
     sampled_ternary_distance,
     ternary_distance,
 )
-from modelmill.checkpoint.tokenizer import AddedToken, Tokenizer, parse_tokenizer, read_tokenizer, summarize
+from modelmill.checkpoint.tokenizer import Tokenizer, parse_tokenizer, read_tokenizer, summarize
 
 __all__ = [
     "BITNET_CLASSES",

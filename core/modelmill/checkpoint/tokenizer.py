@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from modelmill.checkpoint.added_tokens import AddedToken, added_tokens, added_tokens_file, check_id, check_taken
 from modelmill.checkpoint.jsonfile import (
     CONFIG_LIMIT,
     TOKENIZER_LIMIT,
@@ -20,24 +21,6 @@ from modelmill.checkpoint.jsonfile import (
 from modelmill.checkpoint.sentencepiece import Piece, SentencePieceSettings, parse_sentencepiece, parse_settings
 from modelmill.checkpoint.templates import DEFAULT, named_templates
 from modelmill.errors import ConvertError
-
-MAX_TOKENS = 4_000_000
-"""Ids above this are no vocabulary; it bounds what an id in a file can make anyone allocate."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AddedToken:
-    """A token beside the model's own vocabulary, matched in the text before it is split.
-
-    `lstrip` and `rstrip` are whether the white space before and behind it goes with it.
-    """
-
-    id: int
-    content: str
-    special: bool
-    normalized: bool
-    lstrip: bool = False
-    rstrip: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +64,7 @@ def read_tokenizer(folder: Path) -> Tokenizer | None:
         return None
     named = named_templates(folder, config)
     template = named.pop(DEFAULT, None)
-    tokenizer = parse_tokenizer(definition, config, pieces, template, _added_tokens_file(folder))
+    tokenizer = parse_tokenizer(definition, config, pieces, template, added_tokens_file(folder))
     return replace(tokenizer, settings=settings, named_templates=named)
 
 
@@ -96,9 +79,11 @@ def parse_tokenizer(
     model = definition.get("model", {})
     if not isinstance(model, dict):
         raise ConvertError("tokenizer.json: its model is not an object")
-    added = _added(definition, config, more or {})
+    added = added_tokens(definition, config, more or {})
     taken = {token.id for token in added}
     vocabulary = _vocabulary(model)
+    if not pieces:
+        check_taken(added, vocabulary)
     return Tokenizer(
         model=model.get("type") if definition else None,
         tokens={at: token for at, token in sorted(vocabulary.items()) if at not in taken},
@@ -182,20 +167,11 @@ def _vocabulary(model: Mapping[str, Any]) -> dict[int, str]:
         raise ConvertError("tokenizer.json: its model has no vocabulary")
     found: dict[int, str] = {}
     for token, at in pairs:
-        _check_id(token, at, "tokenizer.json")
+        check_id(token, at, "tokenizer.json")
         if at in found:
             raise ConvertError(f"tokenizer.json: the tokens {found[at]!r} and {token!r} have the same id {at}")
         found[at] = token
     return found
-
-
-def _check_id(token: Any, at: Any, file: str) -> None:
-    if not isinstance(token, str) or type(at) is not int or not 0 <= at < MAX_TOKENS:
-        raise ConvertError(f"{file}: {token!r:.80} → {at!r:.20} is not a token and an id below {MAX_TOKENS:,}")
-    try:
-        token.encode()
-    except UnicodeEncodeError:
-        raise ConvertError(f"{file}: token {at} holds half of a surrogate pair") from None
 
 
 def _merges(merges: Any) -> tuple[tuple[str, str], ...]:
@@ -207,43 +183,3 @@ def _merges(merges: Any) -> tuple[tuple[str, str], ...]:
             raise ConvertError(f"tokenizer.json: {merge!r:.80} is not a merge of two tokens")
         found.append((parts[0], parts[1]))
     return tuple(found)
-
-
-def _added(definition: Mapping[str, Any], config: Mapping[str, Any], more: Mapping[str, int]) -> tuple[AddedToken, ...]:
-    found: dict[int, AddedToken] = {}
-    for content, at in more.items():
-        _check_id(content, at, "added_tokens.json")
-        found[at] = AddedToken(id=at, content=content, special=False, normalized=True)
-    decoder = config.get("added_tokens_decoder", {})
-    if not isinstance(decoder, dict) or not all(key.isdecimal() and len(key) < 10 for key in decoder):  # noqa: PLR2004 - int() stays cheap
-        raise ConvertError("tokenizer_config.json: added_tokens_decoder does not map ids to tokens")
-    listed = definition.get("added_tokens", [])
-    if not isinstance(listed, list):
-        raise ConvertError("tokenizer.json: added_tokens is not a list")
-    for key, entry in decoder.items():
-        token = _added_token(int(key), entry, "tokenizer_config.json")
-        found[token.id] = token
-    for entry in listed:
-        token = _added_token(entry.get("id") if isinstance(entry, dict) else None, entry, "tokenizer.json")
-        found[token.id] = token
-    return tuple(token for _, token in sorted(found.items()))
-
-
-def _added_token(at: Any, entry: Any, file: str) -> AddedToken:
-    if not isinstance(entry, dict):
-        raise ConvertError(f"{file}: {entry!r:.80} is not an added token")
-    content = entry.get("content")
-    _check_id(content, at, file)
-    return AddedToken(
-        id=at,
-        content=str(content),
-        special=bool(entry.get("special", False)),
-        normalized=bool(entry.get("normalized", True)),
-        lstrip=bool(entry.get("lstrip", False)),
-        rstrip=bool(entry.get("rstrip", False)),
-    )
-
-
-def _added_tokens_file(folder: Path) -> Mapping[str, int]:
-    path = folder / "added_tokens.json"
-    return read_object(path, CONFIG_LIMIT) if path.is_file() else {}
