@@ -62,8 +62,12 @@ def _number_fault(config: Mapping[str, Any]) -> str | None:
         if key in config and (type(config[key]) is not int or config[key] < 1):
             return f"config.json: {key} is {config[key]!r}, not a whole number above 0"
     for key in ("rope_scaling", "rope_parameters"):
-        if not isinstance(config.get(key) or {}, Mapping):
-            return f"config.json: {key} is {config[key]!r}, not a table"
+        rope = config.get(key) or {}
+        if not isinstance(rope, Mapping):
+            return f"config.json: {key} is {rope!r}, not a table"
+        nested = rope.get("full_attention", {})
+        if not isinstance(nested, Mapping):
+            return f"config.json: full_attention in {key} is {nested!r}, not a table"
     return None
 
 
