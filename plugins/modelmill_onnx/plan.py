@@ -65,6 +65,11 @@ def _option_fault(options: BuildOptions, scheme: str) -> str | None:
         )
     if options.layout == "foundry-local" and not options.model_name:
         return "layout = foundry-local needs model_name, the name that Foundry Local shows; add it to the options"
+    if options.model_name and options.layout != "foundry-local":
+        return (
+            f"model_name = {options.model_name} is the name that Foundry Local shows, and layout = {options.layout} "
+            "has none; add layout = foundry-local to the options, or leave model_name out"
+        )
     return None
 
 

@@ -152,6 +152,10 @@ def test_foundry_local_needs_a_name(source: Path) -> None:
     assert "model_name" in refusal(facts(source), layout="foundry-local")
 
 
+def test_a_name_for_foundry_local_needs_its_layout(source: Path) -> None:
+    assert "add layout = foundry-local" in refusal(facts(source), model_name="tiny")
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
