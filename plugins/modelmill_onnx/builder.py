@@ -17,6 +17,7 @@ from modelmill_onnx.blocks import report_padding
 from modelmill_onnx.graph import read_graph
 from modelmill_onnx.layouts import add_foundry_local
 from modelmill_onnx.options import BuildInt4Options, BuildOptions
+from modelmill_onnx.whole import check_loaded
 
 _EPSILON = 1e-5
 """Of torch's own layer norm, and of OLMo's, which no configuration names."""
@@ -83,11 +84,11 @@ def _extra_options(options: BuildOptions) -> dict[str, Any]:
 def _builder() -> Iterator[Any]:
     """The builder's module, with some of its habits switched off.
 
-    It asks the git repository that it happens to be installed in for its commit, and writes that into the model as
-    its own version. It lets transformers make up what a checkpoint lacks. It stops at SmolLM3's layers without a rotary
-    embedding, or rotates them all the same. It looks a shared embedding with zero points up under names that nothing
-    has. It leaves a linear rotary embedding of Llama and its kin unscaled. Its package also extends `sys.path`, for it
-    imports its parts as top-level modules.
+    It asks the git repository that it happens to be installed in for its commit, and writes that into the model as its
+    own version. It lets transformers make up what a checkpoint lacks, and leave out what it does not know. It stops at
+    SmolLM3's layers without a rotary embedding, or rotates them all the same. It looks a shared embedding with zero
+    points up under names that nothing has. It leaves a linear rotary embedding of Llama and its kin unscaled. Its
+    package also extends `sys.path`, for it imports its parts as top-level modules.
     """
     path = list(sys.path)
     from onnxruntime_genai.models import builder
@@ -137,22 +138,16 @@ def _with_rope_where_it_is(model: Any, attend: Any, layer: int, attention: Any, 
 
 
 class _WholeModels:
-    """transformers' way to a model, which makes up weights that are not there or do not fit, and only warns of it."""
+    """transformers' way to a model, which makes up weights that are not there or do not fit, and leaves others out."""
 
     @staticmethod
     def from_pretrained(folder: str, **options: Any) -> Any:
-        """The model. ConvertError for a checkpoint that does not hold all of it."""
+        """The model. ConvertError for a checkpoint that holds less or more than it."""
         from transformers import AutoModelForCausalLM
 
         options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}
         model, found = AutoModelForCausalLM.from_pretrained(folder, **options)
-        for name in sorted(found["missing_keys"]):
-            raise ConvertError(f"the checkpoint has no tensor {name!r}, which config.json asks for")
-        for name, there, wanted in sorted(found["mismatched_keys"]):
-            raise ConvertError(
-                f"tensor {name!r} has the shape {list(there)} where config.json asks for {list(wanted)}: they do not "
-                "belong together"
-            )
+        check_loaded(found)
         return model
 
 

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from modelmill import Facts
 from modelmill_onnx.architectures import BUILDABLE
+from modelmill_onnx.whole import layer_fault
 
 _TOKENIZERS: Final = ("tokenizer.json", "tokenizer.model")
 _HEAD_STEP: Final = 16
@@ -34,7 +35,8 @@ def checkpoint_fault(facts: Facts) -> str | None:
             "the checkpoint has no tokenizer.json and no tokenizer.model, without which ONNX Runtime GenAI does not "
             "load a model; add the tokenizer's files to the source"
         )
-    if reason := _number_fault(facts.config):
+    reason = _number_fault(facts.config) or _layer_fault(facts)
+    if reason:
         return reason
     if head := head_size(facts) % _HEAD_STEP:
         return (
@@ -69,6 +71,11 @@ def _number_fault(config: Mapping[str, Any]) -> str | None:
         if not isinstance(nested, Mapping):
             return f"config.json: full_attention in {key} is {nested!r}, not a table"
     return None
+
+
+def _layer_fault(facts: Facts) -> str | None:
+    layers = facts.config.get("num_hidden_layers")
+    return None if layers is None else layer_fault(facts.tensors, layers)
 
 
 def _rope_fault(architecture: str, rope: Mapping[str, Any]) -> str | None:

@@ -1,6 +1,7 @@
 """What cannot be converted, or is not sound: one sentence each, that names the file and the name."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,9 @@ import pytest
 from onnx_parts.folders import build
 
 from modelmill import ConvertError, Facts, Outlook, Refusal
-from modelmill.checkpoint import facts
+from modelmill.checkpoint import facts, open_checkpoint
 from modelmill.recipe import parse_toml
-from modelmill.testing.checkpoints import make_checkpoint
+from modelmill.testing.checkpoints import make_checkpoint, safetensors
 from modelmill_onnx.offers import FORMAT, FROM_HUGGINGFACE, QUANTIZE
 from modelmill_onnx.options import BuildOptions, QuantizeOptions
 
@@ -128,6 +129,42 @@ def test_weights_that_the_checkpoint_lacks_are_not_made_up(tmp_path: Path, confi
     (source / "config.json").write_text(json.dumps({**known, **config}))
     with pytest.raises(ConvertError, match=said):
         build(source, tmp_path / "out")
+
+
+def with_tensor(source: Path, name: str) -> Path:
+    """The checkpoint with a tensor of four values more."""
+    with open_checkpoint(source) as checkpoint:
+        tensors = {item.name: (item.dtype, item.shape, bytes(checkpoint.raw(item.name))) for item in checkpoint.tensors}
+    (source / "model.safetensors").write_bytes(safetensors({**tensors, name: ("F32", (4,), bytes(16))}))
+    return source
+
+
+@pytest.mark.parametrize("name", ["model.layers.2.input_layernorm.weight", "model.layers.1.self_attn.q_proj.bias"])
+def test_tensors_that_have_no_place_in_the_model_are_not_left_out(tmp_path: Path, name: str) -> None:
+    source = with_tensor(make_checkpoint(tmp_path / "source", "llama"), name)
+    with pytest.raises(ConvertError, match=f"^tensor '{re.escape(name)}' has no place in the model"):
+        build(source, tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["model.layers.0.self_attn.rotary_emb.inv_freq", "model.layers.0.attention.bias"])
+def test_buffers_that_old_versions_of_transformers_saved_are_left_out(tmp_path: Path, name: str) -> None:
+    source = with_tensor(make_checkpoint(tmp_path / "source", "llama"), name)
+    assert isinstance(
+        FROM_HUGGINGFACE.infer(Outlook(facts=facts(source), scheme="fp32", options=BuildOptions())), Facts
+    )
+    build(source, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("layers", "said"),
+    [
+        (1, "tensor 'model.layers.1.input_layernorm.weight' has no place in a model of 1 layers"),
+        (3, "the checkpoint has no tensors of layer 2, and config.json asks for 3 layers"),
+    ],
+)
+def test_other_layers_than_the_configuration_asks_for_are_refused_by_plan(source: Path, layers: int, said: str) -> None:
+    known = facts(source)
+    assert said in refusal(replace(known, config={**known.config, "num_hidden_layers": layers}))
 
 
 def test_a_rotated_part_of_a_head_that_the_kernel_does_not_take_is_refused(source: Path) -> None:
