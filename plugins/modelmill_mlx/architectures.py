@@ -23,12 +23,11 @@ class Module:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
-    """One architecture: its layers in mlx-lm's order, and what of a checkpoint it does not take."""
+    """One architecture: its layers in mlx-lm's order, and where it is told what is shared."""
 
     name: str
     modules: tuple[Module, ...]
     tied: bool | str
-    dropped: tuple[str, ...]
     rope_parameters: bool
 
 
@@ -122,7 +121,6 @@ def _table() -> Mapping[str, Architecture]:
             name=name,
             modules=tuple(_module(*row) for row in entry["modules"]),
             tied=entry["tied"],
-            dropped=tuple(entry.get("dropped", ())),
             rope_parameters=entry.get("rope_parameters", False),
         )
         for alias in (name, *entry.get("also", ())):

@@ -1,6 +1,5 @@
 """Which weights an MLX model will hold, and of which type: decided from headers, before a weight is read."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,8 @@ from modelmill_mlx.recipes import Choice, chosen
 from modelmill_mlx.schemes import FLOATS, GROUP_SIZES, SAFETENSORS, TYPES, Quantization, stored
 
 KEPT = "the recipe keeps them"
+_BUFFERS = (".rotary_emb.inv_freq", ".attention.masked_bias", ".attention.bias")
+"""What old versions of transformers saved beside the weights; it follows from the configuration."""
 _FLOATING = frozenset({"F32", "F16", "BF16"})
 
 
@@ -166,7 +167,7 @@ def _weight(there: Mapping[str, Tensor], name: str, shape: tuple[int | None, ...
 def _refuse_strangers(architecture: Architecture, there: Mapping[str, Tensor], taken: Sequence[Weight]) -> None:
     known = {weight.tensor.name for weight in taken} | {"lm_head.weight"}
     for name in sorted(there.keys() - known):
-        if not any(re.search(pattern, name) for pattern in architecture.dropped):
+        if not name.endswith(_BUFFERS):
             raise ConvertError(f"tensor {name!r} has no place in mlx-lm's model for {architecture.name}")
 
 

@@ -48,6 +48,14 @@ def test_a_checkpoint_that_does_not_fit(tmp_path: Path, change: Callable[[Path],
     refused(source, tmp_path, sentence)
 
 
+@pytest.mark.parametrize("architecture", ["llama", "qwen3"])
+def test_buffers_that_old_versions_of_transformers_saved_are_left_out(tmp_path: Path, architecture: str) -> None:
+    source = make_checkpoint(tmp_path / "source", architecture)
+    name = "model.layers.0.self_attn.rotary_emb.inv_freq"
+    (source / "model.safetensors").write_bytes(safetensors({**contents(source), name: ("F32", (4,), bytes(16))}))
+    assert name not in contents(convert(source, tmp_path, "bf16"))
+
+
 @pytest.mark.parametrize(
     ("scheme", "options", "sentence"),
     [
