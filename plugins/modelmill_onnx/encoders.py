@@ -5,6 +5,7 @@ from math import prod
 from typing import Final, Literal
 
 from modelmill import Estimate, Facts, Hardware, Outlook, Refusal
+from modelmill_onnx.whole import layer_fault
 
 Task = Literal["feature-extraction", "fill-mask", "question-answering", "text-classification", "token-classification"]
 FAMILIES: Final = (
@@ -102,6 +103,9 @@ def infer_export(outlook: Outlook[ExportOptions]) -> Facts | Refusal:
             reason="the checkpoint has no tokenizer (tokenizer.json, or a vocabulary that one is made of); add the "
             "tokenizer's files to the source"
         )
+    layers = layers_of(facts)
+    if layers and (reason := layer_fault(facts.tensors, layers)):
+        return Refusal(reason=reason)
     return replace(
         facts,
         format="onnx",
@@ -112,10 +116,16 @@ def infer_export(outlook: Outlook[ExportOptions]) -> Facts | Refusal:
     )
 
 
+def layers_of(facts: Facts) -> int:
+    """How many layers config.json asks for, under any of its names; 0 where it does not say."""
+    found = facts.config.get("num_hidden_layers") or facts.config.get("n_layers")
+    return found if type(found) is int else 0
+
+
 def _values(facts: Facts) -> dict[str, int]:
     sizes = [prod(tensor.shape) for tensor in facts.tensors]
     matrices = [prod(tensor.shape) for tensor in facts.tensors if len(tensor.shape) == _MATRIX]
-    layers = facts.config.get("num_hidden_layers") or facts.config.get("n_layers") or 0
+    layers = layers_of(facts)
     beside = sum(size for name, size in facts.files.items() if not name.endswith((".safetensors", ".index.json")))
     return {
         "matrices": sum(matrices),

@@ -4,12 +4,15 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from modelmill import ConvertError, Job
 from modelmill.checkpoint import facts, open_checkpoint
 from modelmill_onnx.encoders import ExportOptions, task_of
+from modelmill_onnx.whole import check_there
 
 MODEL: Final = "model.onnx"
 _LEFT: Final = (".safetensors", ".safetensors.index.json")
@@ -28,17 +31,20 @@ def run(job: Job[ExportOptions]) -> None:
 
     torch.set_num_threads(job.limits.threads)
     try:
-        main_export(
-            str(job.source),
-            output=made,
-            task=task,
-            library_name="transformers",  # sentence-transformers' folders too: what it adds stays outside the graph
-            framework="pt",
-            device="cpu",
-            local_files_only=True,
-            do_validation=False,
-            trust_remote_code=False,
-        )
+        with _whole_models():
+            main_export(
+                str(job.source),
+                output=made,
+                task=task,
+                library_name="transformers",  # sentence-transformers' folders too: what it adds is not in the graph
+                framework="pt",
+                device="cpu",
+                local_files_only=True,
+                do_validation=False,
+                trust_remote_code=False,
+            )
+    except ConvertError:
+        raise
     except Exception as error:
         raise ConvertError(
             f"optimum-onnx cannot export this checkpoint: {_sentence(error, str(job.source))}"
@@ -47,6 +53,48 @@ def run(job: Job[ExportOptions]) -> None:
         if path.name.startswith(MODEL):
             shutil.move(path, job.out / path.name)
     _copy_rest(job)
+
+
+@contextmanager
+def _whole_models() -> Iterator[None]:
+    """Let optimum load only models whose weights are all in the checkpoint; transformers would make up the others."""
+    from optimum.exporters.tasks import TasksManager
+
+    own = TasksManager.get_model_class_for_task
+
+    def checked(task: str, *given: Any, **named: Any) -> Any:
+        return _Whole(own(task, *given, **named), task)
+
+    TasksManager.get_model_class_for_task = staticmethod(checked)
+    try:
+        yield
+    finally:
+        TasksManager.get_model_class_for_task = own
+
+
+class _Whole:
+    """A class of transformers' for a task, for the way to its models that optimum takes."""
+
+    def __init__(self, models: Any, task: str) -> None:
+        self._models = models
+        self._task = task
+
+    def from_pretrained(self, folder: str, **options: Any) -> Any:
+        """The model. ConvertError for a checkpoint that does not hold all of it."""
+        options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}
+        model, found = self._models.from_pretrained(folder, **options)
+        check_there(name for name in found["missing_keys"] if not _is_unused(name, self._task))
+        for name in sorted(found["mismatched_keys"]):
+            wanted = list(model.state_dict()[name].shape)
+            raise ConvertError(
+                f"tensor {name!r} has not the shape {wanted} that config.json asks for: they do not belong together"
+            )
+        return model
+
+
+def _is_unused(name: str, task: str) -> bool:
+    """Whether a weight is not in the graph: a pooler, which nothing but a head needs, beside the last hidden state."""
+    return task == "feature-extraction" and name.startswith("pooler.")
 
 
 def _copy_rest(job: Job[Any]) -> None:

@@ -29,9 +29,8 @@ def layer_fault(tensors: Iterable[Tensor], layers: int) -> str | None:
 
 
 def check_loaded(found: Mapping[str, Any]) -> None:
-    """ConvertError where transformers made weights up, or took none of the checkpoint's, by its loading info."""
-    for name in sorted(found["missing_keys"]):
-        raise ConvertError(f"the checkpoint has no tensor {name!r}, which config.json asks for")
+    """ConvertError where transformers made weights up, or left some of the checkpoint's out, by its loading info."""
+    check_there(found["missing_keys"])
     for name, there, wanted in sorted(found["mismatched_keys"]):
         raise ConvertError(
             f"tensor {name!r} has the shape {list(there)} where config.json asks for {list(wanted)}: they do not "
@@ -40,3 +39,9 @@ def check_loaded(found: Mapping[str, Any]) -> None:
     for name in sorted(found["unexpected_keys"]):
         if not name.endswith(_BUFFERS):
             raise ConvertError(f"tensor {name!r} has no place in the model that config.json asks for")
+
+
+def check_there(missing: Iterable[str]) -> None:
+    """ConvertError that names the first of the weights that a checkpoint lacks."""
+    for name in sorted(missing):
+        raise ConvertError(f"the checkpoint has no tensor {name!r}, which config.json asks for")

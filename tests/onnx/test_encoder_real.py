@@ -3,6 +3,7 @@
 MODELMILL_TEST_TOOLCHAINS=1 python -m pytest tests/onnx/test_encoder_real.py
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -146,6 +147,40 @@ def test_every_family_computes_what_transformers_computes(tmp_path: Path, name: 
         given = {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor((ids > 0).astype(np.int64))}
         wanted = model(**given)[0].numpy()
     assert np.abs(outputs(tmp_path / "out", ids) - wanted).max() < 1e-5 * max(1.0, np.abs(wanted).max())
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"vocab_size": 120}, r"tensor 'embeddings\.word_embeddings\.weight' has not the shape \[120, 32\] that conf"),
+        ({"type_vocab_size": 3}, r"tensor 'embeddings\.token_type_embeddings\.weight' has not the shape \[3, 32\]"),
+        ({"architectures": ["BertForTokenClassification"]}, r"has no tensor 'classifier\.bias'"),
+    ],
+)
+def test_weights_that_the_checkpoint_lacks_are_not_made_up(tmp_path: Path, config: dict[str, Any], said: str) -> None:
+    from modelmill.testing import convert
+
+    source = make_encoder(tmp_path / "source", "BertModel")
+    known = json.loads((source / "config.json").read_text())
+    (source / "config.json").write_text(json.dumps({**known, **config}))
+    (tmp_path / "out").mkdir()
+    with pytest.raises(Exception, match=said):
+        convert("modelmill_onnx", "huggingface-to-onnx-encoder", "fp32", source, tmp_path / "out")
+
+
+def test_a_pooler_is_not_missed_where_the_graph_has_none(tmp_path: Path) -> None:
+    from modelmill.testing import convert
+
+    source = make_encoder(tmp_path / "source", "RobertaForMaskedLM")
+    (tmp_path / "out").mkdir()
+    convert(
+        "modelmill_onnx",
+        "huggingface-to-onnx-encoder",
+        "fp32",
+        source,
+        tmp_path / "out",
+        options={"task": "feature-extraction"},
+    )
 
 
 class TestFromHuggingFaceEncoder(ConverterSuite):

@@ -55,6 +55,10 @@ def test_the_task_is_that_of_the_checkpoints_head(checkpoint: Facts, ending: str
     assert bare.details["task"] == "feature-extraction"
 
 
+def layers(number: int) -> dict[str, Any]:
+    return {"config": {"model_type": "bert", "num_hidden_layers": number}}
+
+
 @pytest.mark.parametrize(
     ("change", "options", "said"),
     [
@@ -63,6 +67,8 @@ def test_the_task_is_that_of_the_checkpoints_head(checkpoint: Facts, ending: str
         ({"config": {"model_type": "mamba"}}, {}, "'mamba'); it makes one of albert, bert"),
         ({"files": {}}, {}, "no tokenizer"),
         ({}, {"task": "text-classification"}, "no weights for task = text-classification"),
+        (layers(1), {}, "tensor 'encoder.layer.1.attention.output.LayerNorm.bias' has no place in a model of 1 layers"),
+        (layers(3), {}, "no tensors of layer 2, and config.json asks for 3 layers"),
     ],
 )
 def test_what_has_no_export_is_refused(
