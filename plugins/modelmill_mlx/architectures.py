@@ -10,6 +10,9 @@ from typing import Any
 
 from modelmill import ConvertError
 
+_DERIVED = ("head_dim", "num_key_value_heads")
+"""What follows from other numbers where config.json says null."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Module:
@@ -29,6 +32,7 @@ class Architecture:
     modules: tuple[Module, ...]
     tied: bool | str
     rope_parameters: bool
+    rope_scaling: bool
 
 
 def architecture_of(config: Mapping[str, Any]) -> Architecture:
@@ -74,7 +78,7 @@ def modules_of(architecture: Architecture, layers: int) -> Iterator[Module]:
 
 
 def expected_shape(module: Module, config: Mapping[str, Any]) -> tuple[int | None, ...]:
-    """The shape that config.json asks for; None for a dimension that it does not settle."""
+    """The shape that config.json asks for; None for a dimension that it does not settle. ConvertError for no number."""
     sizes = _sizes(config)
     return tuple(_dimension(text, sizes) for text in module.dimensions)
 
@@ -87,7 +91,11 @@ def has_bias(module: Module, config: Mapping[str, Any]) -> bool:
 def _sizes(config: Mapping[str, Any]) -> dict[str, int | None]:
     def size(key: str) -> int | None:
         value = config.get(key)
-        return value if type(value) is int else None
+        if key not in config or (value is None and key in _DERIVED):
+            return None
+        if type(value) is not int or value < 1:
+            raise ConvertError(f"config.json: {key} is {value!r}, not a whole number above 0")
+        return value
 
     hidden, heads = size("hidden_size"), size("num_attention_heads")
     groups = size("num_key_value_heads") or heads
@@ -122,6 +130,7 @@ def _table() -> Mapping[str, Architecture]:
             modules=tuple(_module(*row) for row in entry["modules"]),
             tied=entry["tied"],
             rope_parameters=entry.get("rope_parameters", False),
+            rope_scaling=entry.get("rope_scaling", True),
         )
         for alias in (name, *entry.get("also", ())):
             found[alias] = architecture

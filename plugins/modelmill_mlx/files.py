@@ -12,6 +12,7 @@ from modelmill import Tensor
 from modelmill.checkpoint import safetensors_size, tensor_bytes
 from modelmill_mlx.architectures import architecture_of
 from modelmill_mlx.layout import Layout
+from modelmill_mlx.rope import older_rope
 
 SHARD_BYTES = 5 << 30
 """mlx-lm's limit for the tensors of one file (`MAX_FILE_SIZE_GB`)."""
@@ -67,27 +68,16 @@ def index_text(layout: Layout) -> str:
 
 def config_text(config: Mapping[str, Any], generation: Mapping[str, Any], layout: Layout) -> str:
     """The content of config.json: the checkpoint's own, generation_config.json's end tokens, and the types."""
-    new = {**_older_rope(config), **{key: value for key, value in config.items() if key not in _DROPPED}}
+    new = {
+        **older_rope(architecture_of(config), config),
+        **{key: value for key, value in config.items() if key not in _DROPPED},
+    }
     if generation.get("eos_token_id", False):
         new["eos_token_id"] = generation["eos_token_id"]
     entry = quantization_entry(layout)
     if entry is not None:
         new["quantization"] = new["quantization_config"] = entry
     return json.dumps(dict(sorted(new.items())), indent=4)
-
-
-def _older_rope(config: Mapping[str, Any]) -> dict[str, Any]:
-    """transformers 5's rope_parameters under the names that it had before, where mlx-lm knows only those."""
-    nested = config.get("rope_parameters")
-    if "rope_theta" in config or not isinstance(nested, Mapping) or architecture_of(config).rope_parameters:
-        return {}
-    whole = nested.get("full_attention", nested)
-    found = {"rope_theta": whole.get("rope_theta")}
-    if whole.get("rope_type", "default") != "default":
-        found["rope_scaling"] = {key: value for key, value in whole.items() if key != "rope_theta"}
-    if "sliding_attention" in nested:
-        found["rope_local_base_freq"] = nested["sliding_attention"].get("rope_theta")
-    return {key: value for key, value in found.items() if value is not None}
 
 
 def quantization_entry(layout: Layout) -> dict[str, Any] | None:

@@ -16,6 +16,7 @@ from modelmill_mlx.architectures import (
     modules_of,
 )
 from modelmill_mlx.recipes import Choice, chosen
+from modelmill_mlx.rope import require_known_rope
 from modelmill_mlx.schemes import FLOATS, GROUP_SIZES, SAFETENSORS, TYPES, Quantization, stored
 
 KEPT = "the recipe keeps them"
@@ -70,6 +71,7 @@ def plan_layout(config: Mapping[str, Any], tensors: Sequence[Tensor], request: R
     """The layout for a checkpoint of these tensors. ConvertError for what cannot be converted."""
     _refuse_quantized(config)
     architecture = architecture_of(config)
+    require_known_rope(architecture, config)
     default = _default(request)
     weights = _weights(architecture, config, tensors, _dtype(config, request))
     if default is None:

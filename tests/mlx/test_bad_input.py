@@ -17,7 +17,8 @@ from modelmill.testing.checkpoints import make_checkpoint, safetensors
 def config(**values: Any) -> Callable[[Path], None]:
     def change(folder: Path) -> None:
         found = json.loads((folder / "config.json").read_text())
-        (folder / "config.json").write_text(json.dumps({**found, **values}))
+        kept = {key: value for key, value in {**found, **values}.items() if value is not ...}
+        (folder / "config.json").write_text(json.dumps(kept))
 
     return change
 
@@ -35,6 +36,18 @@ def no_tokenizer(folder: Path) -> None:
         (config(num_hidden_layers=3), "no tensor 'model.layers.2.self_attn.q_proj.weight'"),
         (config(num_hidden_layers=1), "tensor 'model.layers.1.*' has no place in mlx-lm's model for llama"),
         (config(num_hidden_layers="two"), "num_hidden_layers is 'two', not a number of layers"),
+        (config(num_attention_heads=0), "num_attention_heads is 0, not a whole number above 0"),
+        (config(num_attention_heads="4"), "num_attention_heads is '4', not a whole number above 0"),
+        (config(num_attention_heads=None), "num_attention_heads is None, not a whole number above 0"),
+        (config(rope_scaling="linear"), "rope_scaling is 'linear', not a table"),
+        (config(rope_scaling={"type": "odd"}), "of the type 'odd', which mlx-lm does not know for llama; it knows def"),
+        (config(rope_scaling={"rope_type": ["yarn"]}), r"of the type \['yarn'\], which mlx-lm does not know"),
+        (config(rope_scaling={"rope_type": "llama3"}), "of type 'llama3' has no factor"),
+        (config(rope_scaling={"rope_type": "linear", "factor": 0}), "factor is 0, not a number above 0"),
+        (
+            config(rope_parameters={"full_attention": 8}, rope_theta=...),
+            "full_attention in rope_parameters is 8, not a",
+        ),
         (config(hidden_size=96), "where config.json asks for .* x 96"),
         (config(attention_bias=True), "no tensor 'model.layers.0.self_attn.q_proj.bias'"),
         (config(quantization_config={"quant_method": "awq"}), r"quantized already \(awq\)"),
@@ -46,6 +59,27 @@ def test_a_checkpoint_that_does_not_fit(tmp_path: Path, change: Callable[[Path],
     source = make_checkpoint(tmp_path / "source", "llama")
     change(source)
     refused(source, tmp_path, sentence)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "rope"),
+    [
+        ("llama", {"rope_scaling": {"rope_type": "odd"}}),
+        ("qwen3", {"rope_scaling": None, "rope_parameters": {"rope_type": "odd", "rope_theta": 1e4}}),
+        ("phi3", {"rope_scaling": {"rope_type": "longrope", "long_factor": [1.0] * 8, "short_factor": [1.0] * 8}}),
+    ],
+)
+def test_a_rotary_embedding_that_mlx_lm_does_not_load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, architecture: str, rope: dict[str, Any]
+) -> None:
+    from mlx_lm import load
+
+    source = make_checkpoint(tmp_path / "source", architecture)
+    config(**rope)(source)
+    refused(source, tmp_path, "the rotary embedding is of the type")
+    monkeypatch.setattr("modelmill_mlx.layout.require_known_rope", lambda architecture, config: None)  # noqa: ARG005
+    with pytest.raises(ValueError, match=r"RoPE type odd|rope_scaling must contain"):
+        load(str(convert(source, tmp_path / "made", "bf16")))
 
 
 @pytest.mark.parametrize("architecture", ["llama", "qwen3"])
