@@ -1,6 +1,7 @@
 """Which matrix of a graph becomes which integers."""
 
 from collections.abc import Container, Iterable
+from dataclasses import replace
 from importlib import resources
 
 from modelmill import ConvertError, Tensor
@@ -45,7 +46,25 @@ def assign_bits(
     recipe: Recipe, matrices: Iterable[Tensor], setting: Setting, own: Recipe | None = None
 ) -> dict[str, int]:
     """Bits of every matrix that is quantized, by name. RecipeError where a rule of a target's `own` is for none."""
+    if setting.tied:
+        recipe = _sharing(recipe)
     assigned = assign(recipe, matrices, setting, fits=lambda kind, tensor: True)  # noqa: ARG005
     if own is not None:
         check_matched(own.rules, [item.tensor for item in assigned if item.type], setting)
     return {item.tensor.name: BITS[item.type] for item in assigned if item.type}
+
+
+def _sharing(recipe: Recipe) -> Recipe:
+    """The recipe for a model whose embedding is its output matrix: what it says of one is for the one matrix of both.
+
+    In the graph that matrix is `lm_head`, and a tensor has one role.
+    """
+
+    def both(roles: tuple[str, ...]) -> tuple[str, ...]:
+        return (*roles, "lm_head") if "embeddings" in roles else roles
+
+    return replace(
+        recipe,
+        keep=tuple(replace(item, roles=both(item.roles)) for item in recipe.keep),
+        rules=tuple(replace(rule, roles=both(rule.roles)) for rule in recipe.rules),
+    )

@@ -85,6 +85,17 @@ def test_every_matrix_has_the_bits_of_its_rule(tmp_path: Path, built: Path) -> N
     assert not any("layers.1.attn" in name for name in found)
 
 
+def test_what_a_recipe_says_of_the_embedding_is_for_the_matrix_that_it_shares(tmp_path: Path, built: Path) -> None:
+    rule = parse_toml('[[rules]]\nroles = ["embeddings"]\ntype = "int8"')
+    found = bits(quantize(built, tmp_path / "made", recipe=rule))
+    tied = "model.embed_tokens.weight" not in found
+    eight = "lm_head.MatMul.weight" if tied else "model.embed_tokens.weight"
+    assert [name for name, number in found.items() if number == 8] == [eight]
+    keep = parse_toml('[[keep]]\nroles = ["embeddings"]')
+    kept = bits(quantize(built, tmp_path / "kept", recipe=keep))
+    assert set(found) - set(kept) == {eight}
+
+
 def test_the_logits_are_those_of_the_mixed_values(tmp_path: Path, built: Path) -> None:
     wanted: Any = logits(built, IDS)
     errors = {}
