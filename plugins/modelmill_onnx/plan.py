@@ -5,10 +5,11 @@ from math import prod
 from typing import Any, Final, TypeVar
 
 from modelmill import ConvertError, Estimate, Facts, Outlook, Refusal
-from modelmill.recipe import RecipeError, Setting
+from modelmill.recipe import Recipe, RecipeError, Setting
 from modelmill_onnx.architectures import genai_type
 from modelmill_onnx.assignment import BITS, algorithm_for, assign_bits, recipe_for
 from modelmill_onnx.faults import checkpoint_fault, head_size
+from modelmill_onnx.foretold import as_tensors, foretell, setting_of
 from modelmill_onnx.options import BuildInt4Options, BuildOptions, QuantizeOptions
 from modelmill_onnx.sizes import GATHERED, count, in_blocks
 
@@ -41,7 +42,11 @@ def infer_build(outlook: Outlook[_Options]) -> Facts | Refusal:
         config=facts.config,
         quantization=scheme if scheme.startswith("int") else facts.quantization,
         licence=facts.licence,
-        details={**facts.details, "onnx": _values(facts), "genai": True},
+        details={
+            **facts.details,
+            "onnx": {**_values(facts), "named": foretell(facts, outlook.options.execution_provider)},
+            "genai": True,
+        },
     )
 
 
@@ -131,24 +136,43 @@ def infer_quantize(outlook: Outlook[QuantizeOptions]) -> Facts | Refusal:
     if facts.scheme not in ("fp32", "fp16"):
         return Refusal(reason=f"onnx-quantize takes a model in fp32 or fp16, and this one is {facts.scheme}")
     try:
-        assign_bits(recipe_for(scheme, options.recipe), (), Setting())
+        bits = _foretold_bits(facts, scheme, options.recipe)
     except (ConvertError, RecipeError) as error:
         return Refusal(reason=str(error))
+    if bits is not None and not bits:
+        return Refusal(reason=f"there is no matrix that the recipe quantizes; use the scheme {facts.scheme}")
     return replace(facts, scheme=scheme, quantization=scheme, tensors=(), files={})
 
 
+def _foretold_bits(facts: Facts, scheme: str, own: Recipe | None) -> dict[str, int] | None:
+    """Bits of every matrix that a recipe quantizes, by name; None where the matrices' names are not known yet.
+
+    ConvertError and RecipeError for a recipe that cannot be followed, which the step would find, too.
+    """
+    named = facts.details["onnx"].get("named")
+    setting = setting_of(facts.config, named) if named else None
+    recipe = recipe_for(scheme, own)
+    if setting is None:
+        assign_bits(recipe, (), Setting())
+        return None
+    return assign_bits(recipe, as_tensors(named), setting, own)
+
+
 def estimate_quantize(outlook: Outlook[QuantizeOptions], facts: Facts) -> Estimate:
-    """Bytes as if the scheme's own type held every matrix; time as measured for SmolLM2."""
+    """Bytes by the recipe, or as if the scheme's own type held every matrix; time as measured for SmolLM2."""
     values = facts.details["onnx"]
     options = outlook.options
     algorithm = algorithm_for(options, facts.scheme or "", outlook.inputs, outlook.facts.scheme or "")
-    bits = BITS[facts.scheme or "int8"]
+    scheme = facts.scheme or "int8"
     quantized = values["matrices"] + values["tables"]
     width = 2 if outlook.facts.scheme == "fp16" else 4
-    size = sum(
-        in_blocks(values[rows], bits, options.block_size, width, symmetric=options.symmetric)
-        for rows in ("rows", "table_rows")
-    )
+    bits = _foretold_bits(outlook.facts, scheme, options.recipe) if options.recipe else None
+    groups: list[tuple[int | None, dict[str, int]]]
+    if bits is None:
+        groups = [(BITS[scheme], values[rows]) for rows in ("rows", "table_rows")]
+    else:
+        groups = [(bits.get(name), {str(columns): rows}) for name, rows, columns in values["named"]]
+    size = sum(in_blocks(rows, kind, options.block_size, width, symmetric=options.symmetric) for kind, rows in groups)
     per_second = {"rtn": 4e7, "mse": 8e6, "hqq": 6e6, "k_quant": 4e6, "importance": 7e6, "gptq": 3e6}[algorithm]
     tokens = 512 * options.calibration_chunks if "calibration" in outlook.inputs else 512
     tokens = tokens if algorithm in ("gptq", "importance") else 0

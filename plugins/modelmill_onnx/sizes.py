@@ -2,7 +2,8 @@
 
 The values travel in `Facts.details["onnx"]`: `matrices`, `tables` and `rest` count values, `rows` and `table_rows` say
 how many rows of each width (as text, for JSON) the first two have, `largest` is the largest of them, `squares` the sum
-of the matrices' squared widths, `beside` the bytes of a folder's other files.
+of the matrices' squared widths, `beside` the bytes of a folder's other files, and, where a graph is still to be built,
+`named` the name, rows and width of each matrix.
 """
 
 from collections import Counter
@@ -63,7 +64,12 @@ def count_graphs(graphs: Iterable[Graph], beside: int) -> dict[str, Any]:
     return count(matrices, (), rest, beside)
 
 
-def in_blocks(rows: Mapping[str, int], bits: int, block_size: int, scale: int, *, symmetric: bool) -> int:
-    """Bytes of rows by width in blocks: codes, padded to whole blocks, scales of `scale` bytes, and zero points."""
+def in_blocks(rows: Mapping[str, int], bits: int | None, block_size: int, scale: int, *, symmetric: bool) -> int:
+    """Bytes of rows by width in blocks: codes, padded to whole blocks, scales of `scale` bytes, and zero points.
+
+    Without bits the rows stay values of `scale` bytes.
+    """
+    if bits is None:
+        return sum(scale * number * int(width) for width, number in rows.items())
     blocks = sum(number * -(-int(width) // block_size) for width, number in rows.items())
     return int(blocks * (block_size * bits / 8 + scale + (0 if symmetric else bits / 8)))

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from onnx_parts.folders import build, logits, quantize
 from onnx_parts.models import make_model
@@ -13,9 +14,11 @@ from modelmill.checkpoint import facts
 from modelmill.testing.architectures import Shape
 from modelmill.testing.checkpoints import make_checkpoint
 from modelmill_onnx.architectures import BUILDABLE
+from modelmill_onnx.foretold import as_tensors, foretell
 from modelmill_onnx.graph import read_graph
 from modelmill_onnx.offers import FROM_HUGGINGFACE
 from modelmill_onnx.options import BuildOptions
+from modelmill_onnx.rewrite import find_matrices
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch's, transformers' and onnxruntime's own
 IDS = list(range(5, 45))
@@ -28,6 +31,15 @@ def reference(source: Path) -> Any:
     model: Any = transformers.AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
     with torch.no_grad():
         return model(torch.tensor([IDS])).logits[0].numpy()
+
+
+def matrices(made: Path) -> list[tuple[str, tuple[int, ...]]]:
+    model = onnx.load(str(made / "model.onnx"), load_external_data=False)
+    return [(matrix.name, matrix.shape) for matrix in find_matrices(model.graph)]
+
+
+def foretold(source: Path, provider: str = "cpu") -> list[tuple[str, tuple[int, ...]]]:
+    return [(tensor.name, tensor.shape) for tensor in as_tensors(foretell(facts(source), provider) or [])]
 
 
 LAYERS = {"gemma3": 6}
@@ -53,7 +65,9 @@ def close(name: str, found: Any, wanted: Any) -> None:
 @pytest.mark.parametrize("name", ["llama", "mistral", "qwen2", "qwen3", "gemma3", "phi3", "smollm3"])
 def test_fp32_logits_are_those_of_transformers(tmp_path: Path, name: str) -> None:
     source = make_checkpoint(tmp_path / "source", name, shape=Shape(hidden=96, layers=LAYERS.get(name, 4), heads=6))
-    close(name, logits(build(source, tmp_path / "onnx"), IDS), reference(source))
+    made = build(source, tmp_path / "onnx")
+    close(name, logits(made, IDS), reference(source))
+    assert matrices(made) == foretold(source)
 
 
 @pytest.mark.parametrize("name", CLASSES)
@@ -62,7 +76,18 @@ def test_fp32_logits_are_those_of_other_classes_too(tmp_path: Path, name: str) -
     assert isinstance(
         FROM_HUGGINGFACE.infer(Outlook(facts=facts(source), scheme="fp32", options=BuildOptions())), Facts
     )
-    close(name, logits(build(source, tmp_path / "onnx"), IDS), reference(source))
+    made = build(source, tmp_path / "onnx")
+    close(name, logits(made, IDS), reference(source))
+    assert matrices(made) == foretold(source)
+
+
+@pytest.mark.parametrize("provider", ["cuda", "dml", "webgpu"])
+@pytest.mark.parametrize("name", ["llama", "phi3"])
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_matrices_are_foretold_for_every_provider(tmp_path: Path, name: str, provider: str, tied: bool) -> None:  # noqa: FBT001
+    source = make_checkpoint(tmp_path / "source", name, config={"tie_word_embeddings": tied})
+    made = build(source, tmp_path / "onnx", "fp16", execution_provider=provider)
+    assert matrices(made) == foretold(source, provider)
 
 
 LINEAR = {"rope_type": "linear", "factor": 4.0}

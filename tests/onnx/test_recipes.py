@@ -10,9 +10,13 @@ import pytest
 from onnx import numpy_helper
 from onnx_parts.folders import build, logits, quantize
 
-from modelmill.recipe import parse_toml
+from modelmill import Facts, Outlook, Refusal
+from modelmill.checkpoint import facts
+from modelmill.recipe import Recipe, parse_toml
+from modelmill.testing.architectures import Shape
 from modelmill.testing.checkpoints import make_checkpoint
-from modelmill_onnx.offers import FORMAT
+from modelmill_onnx.offers import FORMAT, FROM_HUGGINGFACE, QUANTIZE
+from modelmill_onnx.options import BuildOptions, QuantizeOptions
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch's, transformers' and onnxruntime's own
 IDS = list(range(5, 45))
@@ -94,6 +98,41 @@ def test_what_a_recipe_says_of_the_embedding_is_for_the_matrix_that_it_shares(tm
     keep = parse_toml('[[keep]]\nroles = ["embeddings"]')
     kept = bits(quantize(built, tmp_path / "kept", recipe=keep))
     assert set(found) - set(kept) == {eight}
+
+
+def planned(source: Path, recipe: Recipe) -> tuple[Outlook[QuantizeOptions], Facts | Refusal]:
+    """What quantizing will give, from the checkpoint alone."""
+    graph = FROM_HUGGINGFACE.infer(Outlook(facts=facts(source), scheme="fp32", options=BuildOptions()))
+    assert isinstance(graph, Facts)
+    outlook = Outlook(facts=graph, scheme="int4", options=QuantizeOptions(recipe=recipe))
+    return outlook, QUANTIZE.infer(outlook)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_size_that_is_told_is_that_of_the_recipe(tmp_path: Path, tied: bool) -> None:  # noqa: FBT001
+    shape = Shape(hidden=256, layers=4, heads=8)
+    source = make_checkpoint(tmp_path / "source", "llama", shape=shape, config={"tie_word_embeddings": tied})
+    made = quantize(build(source, tmp_path / "onnx"), tmp_path / "made", recipe=RECIPE)
+    outlook, found = planned(source, RECIPE)
+    assert isinstance(found, Facts)
+    size = sum(path.stat().st_size for path in made.iterdir())
+    assert abs(QUANTIZE.estimate(outlook, found).bytes_out - size) < 0.02 * size
+
+
+@pytest.mark.parametrize(
+    ("recipe", "said"),
+    [
+        (
+            '[[rules]]\ntensors = ["gate_up"]\ntype = "int8"',
+            "The rule 'gate_up' matches no tensor that the scheme quant",
+        ),
+        ('[[keep]]\ntensors = ["."]', "there is no matrix that the recipe quantizes; use the scheme fp32"),
+    ],
+)
+def test_a_recipe_for_nothing_is_refused_before_the_graph_is_built(tmp_path: Path, recipe: str, said: str) -> None:
+    _, found = planned(make_checkpoint(tmp_path / "source", "llama"), parse_toml(recipe))
+    assert isinstance(found, Refusal)
+    assert said in found.reason
 
 
 def test_the_logits_are_those_of_the_mixed_values(tmp_path: Path, built: Path) -> None:
