@@ -10,6 +10,8 @@ from modelmill_onnx.whole import layer_fault
 _TOKENIZERS: Final = ("tokenizer.json", "tokenizer.model")
 _HEAD_STEP: Final = 16
 _NUMBERS: Final = ("hidden_size", "max_position_embeddings", "num_attention_heads", "num_hidden_layers")
+_DERIVED: Final = ("head_dim", "num_key_value_heads")
+"""What follows from other numbers where config.json says null."""
 _USUAL_ROPES: Final = ("default", "linear")
 _LLAMA_ROPES: Final = (*_USUAL_ROPES, "llama3")
 _ROPES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -60,8 +62,10 @@ def checkpoint_fault(facts: Facts) -> str | None:
 
 
 def _number_fault(config: Mapping[str, Any]) -> str | None:
-    for key in _NUMBERS:
-        if key in config and (type(config[key]) is not int or config[key] < 1):
+    for key in (*_NUMBERS, *_DERIVED):
+        if key not in config or (config[key] is None and key in _DERIVED):
+            continue
+        if type(config[key]) is not int or config[key] < 1:
             return f"config.json: {key} is {config[key]!r}, not a whole number above 0"
     for key in ("rope_scaling", "rope_parameters"):
         rope = config.get(key) or {}

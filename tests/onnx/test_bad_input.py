@@ -101,6 +101,8 @@ def test_a_rotary_embedding_that_the_builder_computes_otherwise_is_refused(
     [
         ({"num_attention_heads": 0, "head_dim": None}, "num_attention_heads is 0"),
         ({"num_attention_heads": "4", "head_dim": None}, "num_attention_heads is '4'"),
+        ({"num_key_value_heads": "2"}, "num_key_value_heads is '2'"),
+        ({"head_dim": "16"}, "head_dim is '16'"),
         ({"num_hidden_layers": None}, "num_hidden_layers is None"),
         ({"rope_scaling": "linear"}, "rope_scaling is 'linear', not a table"),
         ({"rope_parameters": {"full_attention": 8}}, "full_attention in rope_parameters is 8, not a table"),
