@@ -149,7 +149,7 @@ def _foretold_bits(facts: Facts, scheme: str, own: Recipe | None) -> dict[str, i
 
     ConvertError and RecipeError for a recipe that cannot be followed, which the step would find, too.
     """
-    named = facts.details["onnx"].get("named")
+    named = facts.details.get("onnx", {}).get("named")
     setting = setting_of(facts.config, named) if named else None
     recipe = recipe_for(scheme, own)
     if setting is None:

@@ -1,6 +1,7 @@
 """Mixed precision by recipe: every matrix has the bits that the rules give it, and the graph computes with them."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,12 @@ def test_a_recipe_for_nothing_is_refused_before_the_graph_is_built(tmp_path: Pat
     _, found = planned(make_checkpoint(tmp_path / "source", "llama"), parse_toml(recipe))
     assert isinstance(found, Refusal)
     assert said in found.reason
+
+
+def test_a_graph_that_another_plugin_foretells_is_taken_with_its_matrices_unknown(tmp_path: Path) -> None:
+    outlook, _ = planned(make_checkpoint(tmp_path / "source", "llama"), RECIPE)
+    foreign = replace(outlook.facts, details={"genai": True})
+    assert isinstance(QUANTIZE.infer(replace(outlook, facts=foreign)), Facts)
 
 
 def test_the_logits_are_those_of_the_mixed_values(tmp_path: Path, built: Path) -> None:
