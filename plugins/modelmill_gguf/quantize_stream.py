@@ -24,6 +24,8 @@ from modelmill_gguf.quantize_policy import READABLE, Decision, check_importance
 
 # Half a megabyte of F16: small enough that the float32 values stay in a core's cache.
 BLOCK_VALUES = 1 << 18
+_AHEAD = 32
+"""Blocks that may be done before those before them are written: with few, threads wait whenever the writer does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +85,7 @@ def _in_order(tasks: Iterator[Callable[[], Any]], threads: int) -> Generator[Any
         try:
             for task in tasks:
                 pending.append(pool.submit(task))
-                if len(pending) > 2 * threads:
+                if len(pending) > max(_AHEAD, 2 * threads):
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
