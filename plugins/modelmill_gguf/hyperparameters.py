@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelmill import ConvertError
+from modelmill_gguf.precision import LARGEST, SMALLEST
 
 _MOST = 2**31 - 1
-_LARGEST = 3.4e38  # of single precision
-_SMALLEST = 1.2e-38  # of those above zero that single precision holds with all its digits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,14 +112,14 @@ def _real(config: Mapping[str, Any], key: str) -> float:
 def positive(value: Any, key: str) -> float:
     """A real number above zero, in single precision too. Raises ConvertError for anything else."""
     found = number(value, key)
-    if found < _SMALLEST:
-        what = "above 0" if found <= 0 else f"{_SMALLEST} or more"
+    if found < SMALLEST:
+        what = "above 0" if found <= 0 else f"{SMALLEST} or more"
         raise ConvertError(f"config.json: {key} must be {what}, and is {value!r}.")
     return found
 
 
 def number(value: Any, key: str) -> float:
     """A real number of the configuration. Raises ConvertError for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _LARGEST:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST:
         raise ConvertError(f"config.json: {key} must be a number, and is {value!r}.")
     return float(value)

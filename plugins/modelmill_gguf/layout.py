@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from modelmill import ConvertError, Facts, Lineage, Tensor
+from modelmill.checkpoint import DERIVED_BUFFERS
 from modelmill_gguf import architectures, stripping
 from modelmill_gguf.architectures.table import Architecture, Change, Extra, Rule
 from modelmill_gguf.fields import Field, string, uint32
@@ -20,8 +21,6 @@ DTYPES = ("BF16", "F16", "F32")
 QUANTIZATION_VERSION = 2  # GGML_QNT_VERSION: the layout of quantized blocks since May 2023
 _LAYER = re.compile(r"^(model\.layers\.)(\d+)(\..+)$")
 _SHOWN = 3
-# Buffers that old versions of transformers saved beside the weights; they follow from the configuration.
-_BUFFERS = (".rotary_emb.inv_freq", ".attention.masked_bias", ".attention.bias")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +147,7 @@ def _weights(facts: Facts, architecture: Architecture, model: Hyperparameters, s
     extra: list[str] = []
     # By name, so that the same model in one file or in shards gives the same bytes.
     for tensor in sorted(facts.tensors, key=lambda tensor: tensor.name):
-        if tensor.name.endswith(_BUFFERS):
+        if tensor.name.endswith(DERIVED_BUFFERS):
             continue
         rule, layer = _match(tensor.name, rules)
         if rule is None or (layer is not None and layer >= model.layers):

@@ -12,6 +12,7 @@ from urllib.parse import quote, urlsplit
 
 from modelmill import Lineage
 from modelmill_gguf.fields import Field, ValueType, float32, scalar, string, strings, uint32
+from modelmill_gguf.precision import LARGEST
 
 _SAMPLING = {
     "top_k": ("top_k", ValueType.INT32),
@@ -26,7 +27,6 @@ _SAMPLING = {
     "mirostat_tau": ("mirostat_tau", ValueType.FLOAT32),
     "mirostat_eta": ("mirostat_eta", ValueType.FLOAT32),
 }
-_LARGEST = 3.4e38  # of single precision
 _HUB = "https://huggingface.co/"
 
 
@@ -85,7 +85,7 @@ def _sampling(generation: Mapping[str, Any]) -> list[Field]:
     fields = []
     for source, (key, kind) in _SAMPLING.items():
         value = generation.get(source)
-        if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > _LARGEST:
+        if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > LARGEST:
             continue
         name = f"general.sampling.{key}"
         if kind is ValueType.FLOAT32:

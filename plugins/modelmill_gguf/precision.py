@@ -2,6 +2,10 @@
 
 import struct
 
+LARGEST = 3.4e38
+SMALLEST = 1.2e-38
+"""Of the numbers above zero, the least that has all its digits."""
+
 
 def rounded(value: float) -> float:
     """The nearest float32."""

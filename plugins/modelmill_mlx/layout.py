@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelmill import ConvertError, Tensor
+from modelmill.checkpoint import DERIVED_BUFFERS
 from modelmill.recipe import Recipe, Setting
 from modelmill_mlx.architectures import (
     Architecture,
@@ -20,8 +21,6 @@ from modelmill_mlx.rope import require_known_rope
 from modelmill_mlx.schemes import FLOATS, GROUP_SIZES, SAFETENSORS, TYPES, Quantization, stored
 
 KEPT = "the recipe keeps them"
-_BUFFERS = (".rotary_emb.inv_freq", ".attention.masked_bias", ".attention.bias")
-"""What old versions of transformers saved beside the weights; it follows from the configuration."""
 _FLOATING = frozenset({"F32", "F16", "BF16"})
 
 
@@ -169,7 +168,7 @@ def _weight(there: Mapping[str, Tensor], name: str, shape: tuple[int | None, ...
 def _refuse_strangers(architecture: Architecture, there: Mapping[str, Tensor], taken: Sequence[Weight]) -> None:
     known = {weight.tensor.name for weight in taken} | {"lm_head.weight"}
     for name in sorted(there.keys() - known):
-        if not name.endswith(_BUFFERS):
+        if not name.endswith(DERIVED_BUFFERS):
             raise ConvertError(f"tensor {name!r} has no place in mlx-lm's model for {architecture.name}")
 
 

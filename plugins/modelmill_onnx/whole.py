@@ -5,9 +5,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from modelmill import ConvertError, Tensor
+from modelmill.checkpoint import DERIVED_BUFFERS
 
-_BUFFERS: Final = (".rotary_emb.inv_freq", ".attention.masked_bias", ".attention.bias")
-"""What old versions of transformers saved beside the weights; it follows from the configuration."""
 _LAYER: Final = re.compile(r"(?:^|\.)layers?\.(\d+)\.")
 
 
@@ -17,7 +16,7 @@ def layer_fault(tensors: Iterable[Tensor], layers: int) -> str | None:
     Names without a layer's number say nothing, and neither does a checkpoint that has no others.
     """
     there = set()
-    for name in sorted(tensor.name for tensor in tensors if not tensor.name.endswith(_BUFFERS)):
+    for name in sorted(tensor.name for tensor in tensors if not tensor.name.endswith(DERIVED_BUFFERS)):
         if found := _LAYER.search(name):
             there.add(int(found[1]))
             if int(found[1]) >= layers:
@@ -37,7 +36,7 @@ def check_loaded(found: Mapping[str, Any]) -> None:
             "belong together"
         )
     for name in sorted(found["unexpected_keys"]):
-        if not name.endswith(_BUFFERS):
+        if not name.endswith(DERIVED_BUFFERS):
             raise ConvertError(f"tensor {name!r} has no place in the model that config.json asks for")
 
 

@@ -77,6 +77,7 @@ def test_a_rotary_embedding_that_mlx_lm_does_not_load(
     source = make_checkpoint(tmp_path / "source", architecture)
     config(**rope)(source)
     refused(source, tmp_path, "the rotary embedding is of the type")
+    # That this is no whim of ours: built all the same, mlx-lm refuses it.
     monkeypatch.setattr("modelmill_mlx.layout.require_known_rope", lambda architecture, config: None)  # noqa: ARG005
     with pytest.raises(ValueError, match=r"RoPE type odd|rope_scaling must contain"):
         load(str(convert(source, tmp_path / "made", "bf16")))

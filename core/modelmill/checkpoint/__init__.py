@@ -4,7 +4,7 @@ from modelmill.checkpoint.added_tokens import AddedToken
 from modelmill.checkpoint.card import parse_card, read_card
 from modelmill.checkpoint.chat_template import check_chat_template
 from modelmill.checkpoint.facts import dominant_dtype, facts, file_sizes
-from modelmill.checkpoint.folder import Checkpoint, Placed, find_tensors, open_checkpoint
+from modelmill.checkpoint.folder import DERIVED_BUFFERS, Checkpoint, Placed, find_tensors, open_checkpoint
 from modelmill.checkpoint.jsonfile import parse_object, read_bytes, read_object, read_text
 from modelmill.checkpoint.licence import read_licence, spdx, stated_licence
 from modelmill.checkpoint.pickles import is_pickle
@@ -30,6 +30,7 @@ from modelmill.checkpoint.tokenizer import Tokenizer, parse_tokenizer, read_toke
 
 __all__ = [
     "BITNET_CLASSES",
+    "DERIVED_BUFFERS",
     "DTYPE_BITS",
     "TERNARY_TOLERANCE",
     "AddedToken",

@@ -14,6 +14,8 @@ from modelmill.types import Tensor
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+DERIVED_BUFFERS = (".rotary_emb.inv_freq", ".attention.masked_bias", ".attention.bias")
+"""How names of buffers end that old versions of transformers saved beside the weights; they follow from config.json."""
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 

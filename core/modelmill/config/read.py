@@ -10,7 +10,7 @@ from modelmill.config.check import name_faults
 from modelmill.config.compose import file_sources, reference_faults
 from modelmill.config.faults import faults_error
 from modelmill.config.records import NAME, Build, Document
-from modelmill.config.targets import fill, readable_sources, readable_targets
+from modelmill.config.targets import fill, readable_sources, readable_targets, subtable
 from modelmill.decode import DecodeError, Fault, decode, suggestion
 from modelmill.errors import ConfigError
 from modelmill.registry import Reader, Registry
@@ -99,7 +99,7 @@ def _table_faults(readers: Iterable[Reader], name: str, table: Any) -> list[Faul
 def _semantic_faults(table: Mapping[str, Any], document: Document | None) -> list[Fault]:
     """Faults that a type cannot show. Also found in a file that has other faults, as far as it can be read."""
     faults = []
-    project = _table(table, "project")
+    project = subtable(table, "project")
     name, version = project.get("name"), project.get("version")
     if isinstance(name, str) and not NAME.fullmatch(name):
         faults.append(
@@ -113,7 +113,7 @@ def _semantic_faults(table: Mapping[str, Any], document: Document | None) -> lis
             )
         )
     stated: list[tuple[tuple[str, ...], Any]] = [(("project",), project)]
-    stated += [(("source", key), item) for key, item in _table(table, "source").items()]
+    stated += [(("source", key), item) for key, item in subtable(table, "source").items()]
     faults += [
         Fault((*path, "license"), wrong)
         for path, item in stated
@@ -123,7 +123,7 @@ def _semantic_faults(table: Mapping[str, Any], document: Document | None) -> lis
     for kind in ("target", "source"):
         faults.extend(
             Fault((kind, key), f"{key!r} is not a name for a {kind}: lower-case letters, digits, '.', '_', '-'")
-            for key in _table(table, kind)
+            for key in subtable(table, kind)
             if not NAME.fullmatch(key)
         )
     faults.extend(_reference_faults(table))
@@ -136,9 +136,11 @@ def _semantic_faults(table: Mapping[str, Any], document: Document | None) -> lis
 
 def _reference_faults(table: Mapping[str, Any]) -> list[Fault]:
     """Sources that are named and not there."""
-    sources = _table(table, "source")
-    places: list[tuple[tuple[str, ...], Mapping[str, Any]]] = [(("defaults",), _table(table, "defaults"))]
-    places += [(("target", name), item) for name, item in _table(table, "target").items() if isinstance(item, Mapping)]
+    sources = subtable(table, "source")
+    places: list[tuple[tuple[str, ...], Mapping[str, Any]]] = [(("defaults",), subtable(table, "defaults"))]
+    places += [
+        (("target", name), item) for name, item in subtable(table, "target").items() if isinstance(item, Mapping)
+    ]
     faults = []
     for path, item in places:
         named: dict[tuple[str, ...], Any] = {(*path, "source"): item.get("source")}
@@ -166,8 +168,3 @@ def _missing_faults(document: Document) -> list[Fault]:
             if not (getattr(target, key) or getattr(document.defaults, key))
         ]
     return faults
-
-
-def _table(table: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = table.get(key)
-    return value if isinstance(value, Mapping) else {}

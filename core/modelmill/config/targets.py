@@ -35,7 +35,7 @@ def readable_targets(table: Mapping[str, Any]) -> dict[str, Target]:
     """The targets of a file that has faults, with an empty string where a target's own word cannot be read."""
     defaults, _ = _readable(Defaults, table.get("defaults")) or (Defaults(), set())
     found = {}
-    for name, item in _items(table, "target"):
+    for name, item in subtable(table, "target").items():
         if (read := _readable(TargetTable, item)) is not None:
             target, unread = read
             found[name] = _without(unread, fill(name, target, defaults))
@@ -44,7 +44,7 @@ def readable_targets(table: Mapping[str, Any]) -> dict[str, Target]:
 
 def readable_sources(table: Mapping[str, Any]) -> dict[str, SourceTable]:
     """The sources of a file that has faults, without those whose URI cannot be read."""
-    read = {name: _readable(SourceTable, item) for name, item in _items(table, "source")}
+    read = {name: _readable(SourceTable, item) for name, item in subtable(table, "source").items()}
     return {name: found[0] for name, found in read.items() if found is not None}
 
 
@@ -59,9 +59,10 @@ def _without(unread: set[str], target: Target) -> Target:
     )
 
 
-def _items(table: Mapping[str, Any], key: str) -> list[tuple[str, Any]]:
-    found = table.get(key)
-    return list(found.items()) if isinstance(found, Mapping) else []
+def subtable(table: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """A table within a table; empty where it is none."""
+    value = table.get(key)
+    return value if isinstance(value, Mapping) else {}
 
 
 def _readable(cls: type[Record], table: Any) -> tuple[Record, set[str]] | None:

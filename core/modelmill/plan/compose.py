@@ -7,7 +7,7 @@ from typing import Any
 from modelmill.config import Target
 from modelmill.config.records import COMPOSED
 from modelmill.errors import PlanError
-from modelmill.registry import Offer, gives
+from modelmill.registry import Offer, gives, takes
 from modelmill.types import Facts, Maker
 
 Makers = Mapping[str, Sequence[tuple[str, Offer[Maker[Any]]]]]
@@ -26,8 +26,7 @@ class Move:
 
 def is_composer(kind: str, offer: Offer[Maker[Any]]) -> bool:
     """Whether a maker puts something into a model: a converter that stays in its format and needs a further input."""
-    takes: str = offer.record.takes  # type: ignore[attr-defined]
-    return kind == "converter" and takes == gives(offer) and bool(_needed(offer))
+    return kind == "converter" and takes(offer) == gives(offer) and bool(_needed(offer))
 
 
 def composers(

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from modelmill.config import Target
 from modelmill.errors import PlanError
 from modelmill.plan.compose import Makers, Move, composers, is_composer, missing
-from modelmill.registry import Offer, Registry, gives
+from modelmill.registry import Offer, Registry, gives, takes
 from modelmill.types import Facts, Maker, Refusal
 
 _LONGEST = 4
@@ -119,8 +119,7 @@ def usable_makers(registry: Registry) -> Makers:
     found: dict[str, list[tuple[str, Offer[Maker[Any]]]]] = {}
     for kind, offer in registry.makers():
         if not offer.record.replaces:
-            takes: str = offer.record.takes  # type: ignore[attr-defined]
-            found.setdefault(takes, []).append((kind, offer))
+            found.setdefault(takes(offer), []).append((kind, offer))
     return found
 
 
@@ -131,7 +130,7 @@ def _leading(makers: Makers, wanted: str) -> frozenset[str]:
     """
     found = {wanted}
     for _ in range(_LONGEST):
-        found |= {takes for takes, offers in makers.items() if any(gives(offer) in found for _, offer in offers)}
+        found |= {taken for taken, offers in makers.items() if any(gives(offer) in found for _, offer in offers)}
     return frozenset(found)
 
 

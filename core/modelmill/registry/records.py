@@ -61,6 +61,12 @@ class Offer(Generic[Record]):
     plugin: Plugin
 
 
+def takes(offer: Offer[Maker[Any]]) -> str:
+    """The format that a maker reads."""
+    taken: str = offer.record.takes  # type: ignore[attr-defined]
+    return taken
+
+
 def gives(offer: Offer[Maker[Any]]) -> str:
     """The format that a maker writes."""
     given: str = offer.record.gives  # type: ignore[attr-defined]
